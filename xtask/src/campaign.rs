@@ -1,0 +1,151 @@
+//! `cargo xtask campaign`: the tests with as many cases as it takes to rely on them.
+//!
+//! A campaign is an ordinary integration test that reads how much to do from its environment. Run
+//! without, by `cargo test` or `cargo xtask test`, it does its short form.
+//!
+//! | variable | what it counts | read by |
+//! |---|---|---|
+//! | `DSM_CASES` | random cases of a test | `decide`, `envelope` |
+//! | `DSM_CYCLES` | rounds of breaking and recovering | `kill`, `disk-full` |
+//! | `DSM_WRITERS` | clients writing at the same time | `kill` |
+//! | `PROPTEST_CASES` | cases of each property, where a test sets none of its own | `stores` |
+
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+use crate::Failure;
+use crate::sh::cargo;
+use crate::tally::{Runner, Tally};
+use crate::test::{counted, report};
+
+/// The environment of the short form, for what has no short default of its own.
+pub(crate) const SHORT: &[(&str, &str)] = &[("PROPTEST_CASES", "64")];
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Which one
+    #[arg(value_enum, default_value = "all")]
+    name: Name,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// The access decision against an independent model of the rules
+    Decide,
+    /// Sealed texts: round trips, damage, and records in each other's place
+    Envelope,
+    /// Every store against the memory store under random operations
+    Stores,
+    /// `kill -9` of a server under load: nothing acknowledged is lost
+    Kill,
+    /// No room for data or audit: nothing is revealed, and it recovers unaided
+    DiskFull,
+    /// All of them, one after the other
+    All,
+}
+
+/// What one campaign runs.
+struct Campaign {
+    name: Name,
+    /// The arguments of `cargo test` that choose its tests.
+    tests: &'static [&'static str],
+    /// Whether its tests start the server.
+    server: bool,
+    env: &'static [(&'static str, &'static str)],
+}
+
+const CAMPAIGNS: &[Campaign] = &[
+    Campaign {
+        name: Name::Decide,
+        tests: &["-p", "dsm-core", "--lib", "access::"],
+        server: false,
+        env: &[("DSM_CASES", "100000")],
+    },
+    Campaign {
+        name: Name::Envelope,
+        tests: &["-p", "dsm-core", "--test", "envelope"],
+        server: false,
+        env: &[("DSM_CASES", "100000")],
+    },
+    Campaign {
+        name: Name::Stores,
+        tests: &["-p", "dsm-store-sqlite"],
+        server: false,
+        env: &[("PROPTEST_CASES", "2000")],
+    },
+    Campaign {
+        name: Name::Kill,
+        tests: &["-p", "dsm-tests", "--test", "kill"],
+        server: true,
+        env: &[("DSM_CYCLES", "50"), ("DSM_WRITERS", "8")],
+    },
+    Campaign {
+        name: Name::DiskFull,
+        tests: &["-p", "dsm-tests", "--test", "disk_full"],
+        server: true,
+        env: &[("DSM_CYCLES", "20")],
+    },
+];
+
+pub(crate) fn main(args: &Args) -> Result<ExitCode, Failure> {
+    let mut tally = Tally::default();
+    for campaign in chosen(args.name) {
+        tally += run(campaign)?;
+    }
+    Ok(report(tally))
+}
+
+fn chosen(name: Name) -> impl Iterator<Item = &'static Campaign> {
+    CAMPAIGNS
+        .iter()
+        .filter(move |campaign| name == Name::All || name == campaign.name)
+}
+
+/// Always optimised: the counts are chosen for that. A campaign in which no test ran has failed.
+fn run(campaign: &Campaign) -> Result<Tally, Failure> {
+    if campaign.server {
+        cargo(["build", "--release", "-p", "dsm-server", "--bins"]).run()?;
+    }
+    let mut cmd = cargo(["test", "--release", "--all-features", "--no-fail-fast"])
+        .args(campaign.tests)
+        .args(["--", "--nocapture"]);
+    for (name, value) in campaign.env {
+        cmd = cmd.env(name, *value);
+    }
+    let mut tally = counted(Runner::Libtest, cmd)?;
+    if tally.passed + tally.failed == 0 {
+        eprintln!("error: the campaign {:?} ran no test", campaign.name);
+        tally.failed = 1;
+    }
+    Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_stands_for_a_campaign() {
+        for name in Name::value_variants() {
+            let count = chosen(*name).count();
+            let expected = if *name == Name::All {
+                CAMPAIGNS.len()
+            } else {
+                1
+            };
+            assert_eq!(count, expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn variables_are_among_those_documented() {
+        let known = ["DSM_CASES", "DSM_CYCLES", "DSM_WRITERS", "PROPTEST_CASES"];
+        for campaign in CAMPAIGNS {
+            for (name, value) in campaign.env {
+                assert!(known.contains(name), "{name}");
+                assert!(value.parse::<u32>().is_ok_and(|count| count > 0), "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `cargo xtask test`: every test, doctest and example, and one line that counts them.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::install::{self, NEXTEST};
+use crate::sh::{Cmd, cargo};
+use crate::tally::{Runner, Tally};
+use crate::workspace;
+use crate::{Failure, campaign};
+
+/// The member whose binaries and examples are run as tests.
+const EXAMPLES: &str = "dsm-examples";
+/// An example that takes longer has failed.
+const EXAMPLE_LIMIT: Duration = Duration::from_mins(1);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Passed to the test runner, such as `-p dsm-core --test envelope`; then only the tests they choose
+    /// are run, without doctests and examples
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+pub(crate) fn main(args: &Args) -> ExitCode {
+    report(run(&args.args))
+}
+
+/// Prints the closing line.
+pub(crate) fn report(tally: Tally) -> ExitCode {
+    println!("\n{tally}");
+    if tally.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Runs the tests that `args` choose, or all. A part that cannot be run counts as one failed test.
+pub(crate) fn run(args: &[String]) -> Tally {
+    let mut tally = part(prepare());
+    tally += part(tests(args));
+    if args.is_empty() {
+        tally += part(examples());
+    }
+    tally
+}
+
+fn part(result: Result<Tally, Failure>) -> Tally {
+    result.unwrap_or_else(|Failure(reason)| {
+        eprintln!("error: {reason}");
+        Tally::of_one(false)
+    })
+}
+
+/// What the tests need before they start: the server's binary, built as the tests are, so that
+/// cargo does not build it twice. What else a test needs is installed here.
+fn prepare() -> Result<Tally, Failure> {
+    install::c_compiler()?;
+    install::debian_programs();
+    cargo(["build", "--workspace", "--all-features", "--bins"]).run()?;
+    Ok(Tally::default())
+}
+
+fn tests(args: &[String]) -> Result<Tally, Failure> {
+    let scope = scope(args);
+    if !NEXTEST.is_there() {
+        let all = cargo(["test", "--no-fail-fast"]).args(scope).args(args);
+        return short(Runner::Libtest, all);
+    }
+    let nextest = [
+        "nextest",
+        "run",
+        "--no-fail-fast",
+        "--no-tests=pass",
+        "--status-level=fail",
+    ];
+    let mut tally = short(Runner::Nextest, cargo(nextest).args(&scope).args(args))?;
+    // nextest runs no doctests.
+    if args.is_empty() {
+        let docs = cargo(["test", "--doc", "--no-fail-fast"]).args(scope);
+        tally += short(Runner::Libtest, docs)?;
+    }
+    Ok(tally)
+}
+
+/// The whole workspace, unless packages are named.
+fn scope(args: &[String]) -> Vec<&'static str> {
+    let names_package = |arg: &String| arg.starts_with("-p") || arg.starts_with("--package");
+    if args.iter().any(names_package) {
+        vec!["--all-features"]
+    } else {
+        vec!["--workspace", "--all-features"]
+    }
+}
+
+/// Runs a test runner in the short form of the campaigns and counts what it reports.
+fn short(runner: Runner, cmd: Cmd) -> Result<Tally, Failure> {
+    counted(runner, cmd.default_env(campaign::SHORT))
+}
+
+/// Runs a test runner and counts what it reports. When it fails without naming a failed test, as
+/// when a test does not compile or dies, that is one failed test.
+pub(crate) fn counted(runner: Runner, cmd: Cmd) -> Result<Tally, Failure> {
+    let mut tally = Tally::default();
+    let status = cmd.each_line(|line| tally += Tally::of_line(runner, line))?;
+    if !status.success() {
+        tally.failed = tally.failed.max(1);
+    }
+    Ok(tally)
+}
+
+/// Every example must end by itself with success.
+fn examples() -> Result<Tally, Failure> {
+    let mut tally = Tally::default();
+    let members = workspace::members()?;
+    let Some(package) = members.iter().find(|package| package.name == EXAMPLES) else {
+        return Err(Failure(format!("there is no member {EXAMPLES}")));
+    };
+    for (kind, flag) in [("bin", "--bin"), ("example", "--example")] {
+        for name in package.targets(kind) {
+            let target = ["-p", EXAMPLES, "--all-features", flag, name];
+            // Built first, so that the limit is on the example and not on the compiler.
+            cargo(["build", "--quiet"]).args(target).run()?;
+            let passed = cargo(["run", "--quiet"])
+                .args(target)
+                .within(EXAMPLE_LIMIT)?;
+            tally += Tally::of_one(passed);
+        }
+    }
+    Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sh::program;
+
+    fn shell(script: &str) -> Tally {
+        counted(Runner::Libtest, program("sh").args(["-c", script])).expect("sh runs")
+    }
+
+    #[test]
+    fn reports_are_summed() {
+        let result = "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out";
+        let tally = shell(&format!("echo '{result}'; echo '{result}' >&2"));
+        assert_eq!(tally.to_string(), "4 passed, 0 failed, 2 skipped");
+    }
+
+    #[test]
+    fn a_runner_that_dies_is_a_failed_test() {
+        let tally = shell("echo 'error: could not compile'; exit 101");
+        assert_eq!(tally.to_string(), "0 passed, 1 failed, 0 skipped");
+    }
+
+    #[test]
+    fn a_named_package_replaces_the_workspace() {
+        let scope = |arg: &str| scope(&[arg.to_owned()]);
+        assert_eq!(scope("-pdsm-core"), ["--all-features"]);
+        assert_eq!(scope("--package=dsm-core"), ["--all-features"]);
+        assert_eq!(scope("envelope"), ["--workspace", "--all-features"]);
+    }
+}
