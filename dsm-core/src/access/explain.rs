@@ -1,0 +1,51 @@
+use serde::Serialize;
+
+use super::decide::RULES;
+use super::rule::Verdict;
+use super::{Principal, Request, Rule};
+use crate::time::Timestamp;
+
+/// What one rule says about a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The rule.
+    pub rule: Rule,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why.
+    pub why: String,
+}
+
+/// How a rule ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It holds.
+    Passed,
+    /// It refuses the request.
+    Failed,
+    /// It has nothing to say about the request.
+    NotApplicable,
+}
+
+/// What every rule says about a request, in the order in which [`decide`](super::decide()) tries
+/// them. The first one that failed is the one it refuses by; if none failed, it permits.
+///
+/// All of them are tried, so that everything that has to change is seen at once.
+pub fn explain(principal: &Principal, request: Request, now: Timestamp) -> Vec<Finding> {
+    RULES
+        .iter()
+        .map(|&(rule, check)| {
+            let (outcome, why) = match check(principal, request, now) {
+                Verdict::Passed(why, None) => (Outcome::Passed, why.to_owned()),
+                Verdict::Passed(why, Some(entry)) => (Outcome::Passed, format!("{why} {entry}")),
+                Verdict::Failed(why) => (Outcome::Failed, why),
+                Verdict::NotApplicable => (
+                    Outcome::NotApplicable,
+                    "it does not concern this request".to_owned(),
+                ),
+            };
+            Finding { rule, outcome, why }
+        })
+        .collect()
+}

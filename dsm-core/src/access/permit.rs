@@ -1,0 +1,97 @@
+use super::{Action, Permission, Principal, Request, SealingFormat};
+use crate::audit::Actor;
+use crate::id::SecretId;
+
+/// The proof that somebody may do one thing, once.
+///
+/// Only [`decide`](super::decide), [`permit`](super::permit()) and
+/// [`permit_secret`](super::permit_secret) make one. It cannot be copied: what takes it uses it
+/// up.
+///
+/// ```compile_fail
+/// fn twice(permit: dsm_core::access::Permit) {
+///     let _again = permit.clone();
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "a permit that is not used has decided nothing"]
+pub struct Permit {
+    actor: Actor,
+    grant: Grant,
+    secret: Option<SecretId>,
+    sealing: Option<SealingFormat>,
+}
+
+#[derive(Debug)]
+enum Grant {
+    Request(Request),
+    Permission(Permission),
+}
+
+impl Permit {
+    pub(super) fn for_principal(principal: &Principal, request: Request) -> Self {
+        Self {
+            actor: principal.actor(),
+            grant: Grant::Request(request),
+            secret: request.action().secret().map(|target| target.id),
+            sealing: principal.authorization().sealing(),
+        }
+    }
+
+    pub(super) fn for_operator(
+        actor: Actor,
+        permission: Permission,
+        secret: Option<SecretId>,
+    ) -> Self {
+        Self {
+            actor,
+            grant: Grant::Permission(permission),
+            secret,
+            sealing: None,
+        }
+    }
+
+    /// Who may, as they stand in the audit trail.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// What a client of an application may do; none for an operator.
+    pub fn action(&self) -> Option<Action> {
+        match &self.grant {
+            Grant::Request(request) => Some(request.action()),
+            Grant::Permission(_) => None,
+        }
+    }
+
+    /// Which permission an operator used; none for a client of an application.
+    pub fn permission(&self) -> Option<Permission> {
+        match &self.grant {
+            Grant::Request(_) => None,
+            Grant::Permission(permission) => Some(*permission),
+        }
+    }
+
+    /// The secret it is for; none where it is for no secret, or for one yet to be made.
+    pub fn secret(&self) -> Option<SecretId> {
+        self.secret
+    }
+
+    /// The secret whose values may be shown with it. Seeing a secret's metadata, disabling or
+    /// deleting it does not show them; who writes or provisions a secret gets it back.
+    pub fn discloses(&self) -> Option<SecretId> {
+        let shows = match &self.grant {
+            Grant::Request(request) => matches!(
+                request.action(),
+                Action::ReadSecret(_) | Action::WriteSecret(_) | Action::ProvisionSecret(_)
+            ),
+            Grant::Permission(permission) => *permission == Permission::SecretsReveal,
+        };
+        self.secret.filter(|_| shows)
+    }
+
+    /// How sensitive values have to be sealed before they leave; none if they leave as they are.
+    pub fn sealing(&self) -> Option<SealingFormat> {
+        self.sealing
+    }
+}

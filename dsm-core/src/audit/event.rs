@@ -1,0 +1,326 @@
+//! What is recorded.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ApplicationId, AuthorizationId, ClientId, OperatorId};
+use crate::time::Timestamp;
+
+/// One thing that was decided, done or refused. It never holds a value, a token or a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: Actor,
+    /// From which address; none for what the vault does by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
+    /// What.
+    pub operation: Operation,
+    /// With what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectRef>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What changed, field by field; values of secrets are never among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<FieldChange>,
+}
+
+/// Who did it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Actor {
+    /// Somebody who did not prove who they are.
+    Unknown {
+        /// The client id they named, if it has the form of one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claimed: Option<String>,
+    },
+    /// A client of an application's authorization.
+    Authorization {
+        /// The application.
+        application: ApplicationId,
+        /// The authorization.
+        authorization: AuthorizationId,
+        /// With which of its credentials.
+        client: ClientId,
+    },
+    /// An operator.
+    Operator {
+        /// Its id; none for the program that embeds the vault.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<OperatorId>,
+        /// Its name.
+        name: String,
+    },
+    /// The vault itself.
+    Vault,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// What it is.
+    pub kind: ObjectKind,
+    /// Its id; none where it does not exist or was not found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// Its name, for a secret its identity.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The version, where it has versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+}
+
+impl ObjectRef {
+    /// The object of this kind, id and name.
+    pub fn new(kind: ObjectKind, id: impl Into<u64>, name: impl Into<String>) -> Self {
+        Self {
+            kind,
+            id: Some(id.into()),
+            name: name.into(),
+            version: None,
+        }
+    }
+
+    /// Something that was asked for by a name and is not there.
+    pub fn absent(kind: ObjectKind, name: impl Into<String>) -> Self {
+        let mut name = name.into();
+        // It is not checked yet, and the trail must not take whatever somebody sends.
+        name.truncate(name.floor_char_boundary(256));
+        Self {
+            kind,
+            id: None,
+            name,
+            version: None,
+        }
+    }
+
+    /// With its version.
+    pub fn version(mut self, version: u64) -> Self {
+        self.version = Some(version);
+        self
+    }
+}
+
+/// Kinds of objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectKind {
+    /// The vault as a whole.
+    Vault,
+    /// A secret.
+    Secret,
+    /// An application.
+    Application,
+    /// An authorization.
+    Authorization,
+    /// Credentials of an authorization.
+    Client,
+    /// An operator.
+    Operator,
+    /// An environment.
+    Environment,
+    /// A system.
+    System,
+    /// An engine.
+    Engine,
+    /// An application type.
+    ApplicationType,
+    /// A line of business.
+    LineOfBusiness,
+    /// The audit trail.
+    Audit,
+}
+
+impl ObjectKind {
+    /// The name in the trail.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Vault => "vault",
+            Self::Secret => "secret",
+            Self::Application => "application",
+            Self::Authorization => "authorization",
+            Self::Client => "client",
+            Self::Operator => "operator",
+            Self::Environment => "environment",
+            Self::System => "system",
+            Self::Engine => "engine",
+            Self::ApplicationType => "application_type",
+            Self::LineOfBusiness => "line_of_business",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Permitted and, unless a later event says otherwise, done.
+    Allowed,
+    /// Refused by a rule.
+    Denied {
+        /// The rule's name.
+        rule: String,
+        /// Why, for the reader of the trail.
+        reason: String,
+    },
+    /// Permitted but not done.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// One changed field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// Its name.
+    pub field: String,
+    /// What it was, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// What it is now, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+/// Declares [`Operation`] with the name of each as it stands in the trail.
+macro_rules! operations {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
+        /// What was asked for.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Operation {
+            $($(#[$doc])* #[serde(rename = $name)] $variant,)+
+        }
+
+        impl Operation {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The name in the trail.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+operations! {
+    /// The vault was made.
+    Initialise = "vault.initialise",
+    /// A root key was put in use, or records were rewrapped.
+    RotateKey = "vault.key.rotate",
+    /// A server started to serve.
+    Start = "vault.start",
+    /// A server stopped serving.
+    Stop = "vault.stop",
+    /// A client asked for a token.
+    IssueToken = "token.issue",
+    /// A token was checked.
+    UseToken = "token.use",
+    /// Expired tokens were removed.
+    SweepTokens = "token.sweep",
+    /// A value left the vault to an authorized application.
+    ReadSecret = "secret.read",
+    /// A value left the vault to an operator.
+    RevealSecret = "secret.reveal",
+    /// Metadata was looked at.
+    ViewSecret = "secret.view",
+    /// A secret was made.
+    CreateSecret = "secret.create",
+    /// A secret was changed; a new version.
+    UpdateSecret = "secret.update",
+    /// A secret was enabled.
+    EnableSecret = "secret.enable",
+    /// A secret was disabled.
+    DisableSecret = "secret.disable",
+    /// An older version was made the newest.
+    RestoreSecret = "secret.restore",
+    /// A secret's time ended and its values were destroyed.
+    ExpireSecret = "secret.expire",
+    /// A secret was destroyed with its history.
+    PurgeSecret = "secret.purge",
+    /// Versions beyond the limit were destroyed.
+    TrimVersions = "secret.versions.trim",
+    /// An entry of the error history.
+    RecordError = "secret.error",
+    /// Applications were looked at.
+    ViewApplication = "application.view",
+    /// An application was made.
+    CreateApplication = "application.create",
+    /// An application was changed.
+    UpdateApplication = "application.update",
+    /// An application was removed.
+    DeleteApplication = "application.delete",
+    /// Authorizations were looked at.
+    ViewAuthorization = "authorization.view",
+    /// An authorization was made.
+    CreateAuthorization = "authorization.create",
+    /// An authorization was changed.
+    UpdateAuthorization = "authorization.update",
+    /// An authorization was revoked for good.
+    RevokeAuthorization = "authorization.revoke",
+    /// A secret was attached to an authorization.
+    AttachSecret = "authorization.attach",
+    /// A secret was detached from an authorization.
+    DetachSecret = "authorization.detach",
+    /// The credentials of an authorization were shown.
+    RevealCredentials = "authorization.credentials.reveal",
+    /// A decision was explained.
+    Explain = "authorization.explain",
+    /// A registry was looked at.
+    ViewRegistry = "registry.view",
+    /// A registry entry was made.
+    CreateRegistryEntry = "registry.create",
+    /// A registry entry was changed.
+    UpdateRegistryEntry = "registry.update",
+    /// Operators were looked at.
+    ViewOperator = "operator.view",
+    /// An operator was made.
+    CreateOperator = "operator.create",
+    /// An operator was revoked.
+    RevokeOperator = "operator.revoke",
+    /// An operator asked who they are, or their token was refused.
+    UseOperatorToken = "operator.token.use",
+    /// The trail was read.
+    ViewAudit = "audit.view",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_in_the_trail() {
+        for operation in Operation::ALL {
+            let json = serde_json::to_string(operation).unwrap();
+            assert_eq!(json, format!("\"{}\"", operation.as_str()));
+        }
+        let mut kind = Some(ObjectKind::Vault);
+        while let Some(this) = kind {
+            let json = serde_json::to_string(&this).unwrap();
+            assert_eq!(json, format!("\"{}\"", this.as_str()));
+            // Spelled out so that a new kind does not compile without its test.
+            kind = match this {
+                ObjectKind::Vault => Some(ObjectKind::Secret),
+                ObjectKind::Secret => Some(ObjectKind::Application),
+                ObjectKind::Application => Some(ObjectKind::Authorization),
+                ObjectKind::Authorization => Some(ObjectKind::Client),
+                ObjectKind::Client => Some(ObjectKind::Operator),
+                ObjectKind::Operator => Some(ObjectKind::Environment),
+                ObjectKind::Environment => Some(ObjectKind::System),
+                ObjectKind::System => Some(ObjectKind::Engine),
+                ObjectKind::Engine => Some(ObjectKind::ApplicationType),
+                ObjectKind::ApplicationType => Some(ObjectKind::LineOfBusiness),
+                ObjectKind::LineOfBusiness => Some(ObjectKind::Audit),
+                ObjectKind::Audit => None,
+            };
+        }
+    }
+}

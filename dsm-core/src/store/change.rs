@@ -1,0 +1,147 @@
+use std::collections::HashSet;
+
+use super::{Job, JobKey, Lease, Record, RecordKey, Settlement, StoreError};
+
+/// The largest id, revision, subject or sequence; databases count in signed numbers.
+pub(super) const MAX_NUMBER: u64 = i64::MAX as u64;
+
+/// Changes that take effect together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChangeSet {
+    /// Changes of records. No key occurs twice.
+    pub records: Vec<Change>,
+    /// Changes of the queue. No job key occurs twice, those of `settled` included.
+    pub jobs: Vec<JobChange>,
+    /// Leases that end with this set; a lost one refuses the whole set.
+    pub settled: Vec<(Lease, Settlement)>,
+}
+
+/// One guarded change of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The record must not exist; its revision is 1, or what it was when it is restored.
+    Create(Record),
+    /// The record must be at `expected`. The new one carries `expected + 1`, or `expected` itself
+    /// when only its sealing changes (a rewrap under another root key).
+    Update {
+        /// The record as it shall be.
+        record: Record,
+        /// The revision it must have now.
+        expected: u64,
+    },
+    /// The record must be at `expected`.
+    Delete {
+        /// Which record.
+        key: RecordKey,
+        /// The revision it must have now.
+        expected: u64,
+    },
+}
+
+impl Change {
+    /// The record concerned.
+    pub fn key(&self) -> RecordKey {
+        match self {
+            Self::Create(record) | Self::Update { record, .. } => record.key,
+            Self::Delete { key, .. } => *key,
+        }
+    }
+}
+
+/// One change of the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobChange {
+    /// Schedules the job, in place of what the key had; a lease on that is lost.
+    Put(Job),
+    /// Removes the job if it is there; a lease on it is lost.
+    Remove(JobKey),
+}
+
+impl ChangeSet {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.jobs.is_empty() && self.settled.is_empty()
+    }
+
+    /// Refuses, for a backend before it begins, what no store takes: a key that occurs twice, a
+    /// number beyond `i64::MAX`.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let mut records = HashSet::new();
+        for change in &self.records {
+            let key = change.key();
+            let revision = match change {
+                Change::Create(record) | Change::Update { record, .. } => record.revision,
+                Change::Delete { .. } => 0,
+            };
+            if key.id > MAX_NUMBER || revision > MAX_NUMBER {
+                return Err(StoreError::backend(format!(
+                    "{key}: its id or revision is beyond i64::MAX"
+                )));
+            }
+            if !records.insert(key) {
+                return Err(StoreError::backend(format!("{key} occurs twice in a set")));
+            }
+        }
+        let mut jobs = HashSet::new();
+        let changed = self.jobs.iter().map(|change| match change {
+            JobChange::Put(job) => job.key,
+            JobChange::Remove(key) => *key,
+        });
+        for key in changed.chain(self.settled.iter().map(|(lease, _)| lease.job.key)) {
+            if key.subject > MAX_NUMBER {
+                return Err(StoreError::backend(format!(
+                    "{key}: its subject is beyond i64::MAX"
+                )));
+            }
+            if !jobs.insert(key) {
+                return Err(StoreError::backend(format!("{key} occurs twice in a set")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys of records that exist before the set: those it updates or deletes.
+    pub fn changed_keys(&self) -> Vec<RecordKey> {
+        let changed = self
+            .records
+            .iter()
+            .filter(|change| !matches!(change, Change::Create(_)));
+        changed.map(Change::key).collect()
+    }
+
+    /// Adds the creation of `record`.
+    pub fn create(mut self, record: Record) -> Self {
+        self.records.push(Change::Create(record));
+        self
+    }
+
+    /// Adds the replacement of the record at revision `expected`.
+    pub fn update(mut self, record: Record, expected: u64) -> Self {
+        self.records.push(Change::Update { record, expected });
+        self
+    }
+
+    /// Adds the removal of the record at revision `expected`.
+    pub fn delete(mut self, key: RecordKey, expected: u64) -> Self {
+        self.records.push(Change::Delete { key, expected });
+        self
+    }
+
+    /// Schedules a job.
+    pub fn put_job(mut self, job: Job) -> Self {
+        self.jobs.push(JobChange::Put(job));
+        self
+    }
+
+    /// Removes a job.
+    pub fn remove_job(mut self, key: JobKey) -> Self {
+        self.jobs.push(JobChange::Remove(key));
+        self
+    }
+
+    /// Ends a lease.
+    pub fn settle(mut self, lease: &Lease, settlement: Settlement) -> Self {
+        self.settled.push((lease.clone(), settlement));
+        self
+    }
+}

@@ -1,0 +1,68 @@
+use super::{JobKey, RecordKey};
+
+/// Why a store did not do as asked. Messages carry keys, never values.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The key or one of the unique terms is taken.
+    #[error("{0} already exists, or another record has one of its unique terms")]
+    AlreadyExists(RecordKey),
+    /// The record changed since it was read, or is gone.
+    #[error("{0} is not at the expected revision")]
+    RevisionMismatch(RecordKey),
+    /// The job was leased to another worker, rescheduled or removed.
+    #[error("the lease on {0} was lost")]
+    LeaseLost(JobKey),
+    /// What is stored cannot be read as this backend wrote it.
+    #[error("the store is damaged: {0}")]
+    Corrupt(String),
+    /// The backend cannot be reached, has no room or is closed. A write's outcome may be unknown.
+    #[error("the store is unavailable: {reason}")]
+    Unavailable {
+        /// What to look at, in one sentence.
+        reason: String,
+        /// The backend's own error.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The store was written by a newer version of this program.
+    #[error(
+        "the store's schema is version {found}, this program knows up to {known}: use a newer program"
+    )]
+    NewerSchema {
+        /// The version found.
+        found: i64,
+        /// The newest version known here.
+        known: i64,
+    },
+    /// Another process serves from this store and the backend admits one.
+    #[error("{0}")]
+    Locked(String),
+    /// The backend refused; none of the above.
+    #[error("the store's backend failed")]
+    Backend {
+        /// The backend's own error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl StoreError {
+    /// An [`StoreError::Unavailable`] with its cause.
+    pub fn unavailable(
+        reason: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Unavailable {
+            reason: reason.into(),
+            source: Some(source.into()),
+        }
+    }
+
+    /// An [`StoreError::Backend`].
+    pub fn backend(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Backend {
+            source: source.into(),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! For those who write stores and providers, and for tests: a manual clock and the suites.
+
+mod clock;
+mod faulty;
+pub mod store;
+
+pub use self::clock::ManualClock;
+pub use self::faulty::{FaultyStore, StoreCall};

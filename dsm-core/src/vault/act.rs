@@ -1,0 +1,256 @@
+//! The way of every effect: a permit, a durable record of it, then the commit.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::Vault;
+use super::error::Error;
+use super::once::Once;
+use crate::access::{self, Denial, Operator, Permission, Permit, Principal, Request};
+use crate::audit::{Actor, Event, FieldChange, ObjectRef, Operation, Outcome, Receipt};
+use crate::id::SecretId;
+use crate::store::{ChangeSet, Changed};
+
+/// Who manages the vault in one call.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The operator.
+    pub operator: Operator,
+    /// From which address.
+    pub ip: Option<IpAddr>,
+    /// Makes a creation that is repeated with the same key happen once.
+    pub once: Option<Once>,
+}
+
+impl Caller {
+    /// The program that embeds the vault, with every permission.
+    pub fn embedded(name: impl Into<String>) -> Self {
+        Operator::embedded(name).into()
+    }
+
+    pub(crate) fn event(&self, vault: &Vault, operation: Operation, object: ObjectRef) -> Event {
+        event(
+            vault,
+            self.operator.actor(),
+            self.ip,
+            operation,
+            Some(object),
+        )
+    }
+}
+
+impl From<Operator> for Caller {
+    fn from(operator: Operator) -> Self {
+        Self {
+            operator,
+            ip: None,
+            once: None,
+        }
+    }
+}
+
+/// Something permitted and durably recorded, not done yet.
+#[derive(Debug)]
+#[must_use = "what is recorded as allowed is to be done or recorded as failed"]
+pub(crate) struct Act {
+    events: Vec<Event>,
+    receipts: Vec<Receipt>,
+}
+
+impl Act {
+    /// The receipt of the first event, for what reveals a value.
+    pub(crate) fn receipt(&self) -> &Receipt {
+        &self.receipts[0]
+    }
+}
+
+impl Vault {
+    /// Permits an operator's call or records its refusal.
+    pub(crate) async fn permit(
+        &self,
+        caller: &Caller,
+        permission: Permission,
+        operation: Operation,
+        object: Option<ObjectRef>,
+    ) -> Result<Permit, Error> {
+        match access::permit(&caller.operator, permission, self.clock.now()) {
+            Ok(permit) => Ok(permit),
+            Err(denial) => Err(self
+                .refuse(
+                    caller.operator.actor(),
+                    caller.ip,
+                    operation,
+                    object,
+                    denial,
+                )
+                .await),
+        }
+    }
+
+    /// As [`permit`](Self::permit), for the values of one secret.
+    pub(crate) async fn permit_secret(
+        &self,
+        caller: &Caller,
+        permission: Permission,
+        operation: Operation,
+        secret: SecretId,
+        object: ObjectRef,
+    ) -> Result<Permit, Error> {
+        match access::permit_secret(&caller.operator, permission, secret, self.clock.now()) {
+            Ok(permit) => Ok(permit),
+            Err(denial) => {
+                let actor = caller.operator.actor();
+                Err(self
+                    .refuse(actor, caller.ip, operation, Some(object), denial)
+                    .await)
+            }
+        }
+    }
+
+    /// Permits and records a look at metadata.
+    pub(crate) async fn view(
+        &self,
+        caller: &Caller,
+        permission: Permission,
+        operation: Operation,
+        object: Option<ObjectRef>,
+    ) -> Result<(), Error> {
+        let permit = self
+            .permit(caller, permission, operation, object.clone())
+            .await?;
+        let event = event(self, permit.actor().clone(), caller.ip, operation, object);
+        self.act(permit, vec![event]).await.map(|_| ())
+    }
+
+    /// Decides a client's request or records its refusal.
+    pub(crate) async fn decide(
+        &self,
+        principal: &Principal,
+        request: Request,
+        operation: Operation,
+        object: Option<ObjectRef>,
+    ) -> Result<Permit, Error> {
+        match access::decide(principal, request, self.clock.now()) {
+            Ok(permit) => Ok(permit),
+            Err(denial) => {
+                let ip = principal.origin().ip;
+                Err(self
+                    .refuse(principal.actor(), ip, operation, object, denial)
+                    .await)
+            }
+        }
+    }
+
+    /// Records a refusal and gives the error that says so. When it cannot be recorded, the caller
+    /// learns only that the vault is unavailable.
+    pub(crate) async fn refuse(
+        &self,
+        actor: Actor,
+        ip: Option<IpAddr>,
+        operation: Operation,
+        object: Option<ObjectRef>,
+        denial: Denial,
+    ) -> Error {
+        let mut event = event(self, actor, ip, operation, object);
+        event.outcome = denial.outcome();
+        match self.trail.record(&event).await {
+            Ok(_) => Error::Denied(denial),
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Records what a permit allows. It is durable when this returns.
+    pub(crate) async fn act(&self, permit: Permit, events: Vec<Event>) -> Result<Act, Error> {
+        drop(permit);
+        self.act_alone(events).await
+    }
+
+    /// Records what the vault does of its own accord.
+    pub(crate) async fn act_alone(&self, events: Vec<Event>) -> Result<Act, Error> {
+        debug_assert!(!events.is_empty(), "an act has at least one event");
+        let receipts = self.trail.append(events.clone()).await?;
+        Ok(Act { events, receipts })
+    }
+
+    /// Does what was recorded. A commit that fails is recorded as failed.
+    ///
+    /// It goes on when the caller stops waiting.
+    pub(crate) async fn commit(&self, act: Act, set: ChangeSet) -> Result<(), Error> {
+        let (records, trail) = (Arc::clone(&self.records), Arc::clone(&self.trail));
+        let task = tokio::spawn(async move {
+            let changed = set.changed_keys();
+            let result = records.store.commit(set).await;
+            // After an error as well: the outcome may be unknown.
+            for key in changed {
+                records.cache.forget(Changed::Record(key));
+            }
+            if let Err(error) = &result {
+                let events = act.events.into_iter().map(|event| Event {
+                    at: records.clock.now(),
+                    outcome: Outcome::Failed {
+                        reason: error.to_string(),
+                    },
+                    ..event
+                });
+                if let Err(error) = trail.append(events.collect()).await {
+                    tracing::error!(%error, "a failed commit could not be recorded as failed");
+                }
+            }
+            result
+        });
+        match task.await {
+            Ok(result) => Ok(result?),
+            Err(error) => Err(Error::Internal {
+                reason: "the commit was interrupted".to_owned(),
+                source: Some(error.into()),
+            }),
+        }
+    }
+}
+
+/// An event that happens now and is allowed.
+pub(crate) fn event(
+    vault: &Vault,
+    actor: Actor,
+    ip: Option<IpAddr>,
+    operation: Operation,
+    object: Option<ObjectRef>,
+) -> Event {
+    Event {
+        at: vault.clock.now(),
+        actor,
+        ip,
+        operation,
+        object,
+        outcome: Outcome::Allowed,
+        changes: Vec::new(),
+    }
+}
+
+/// Which fields of two contents differ, as text. Contents hold no values of secrets.
+pub(crate) fn changes<T: Serialize>(old: &T, new: &T) -> Vec<FieldChange> {
+    let fields = |content| match serde_json::to_value(content) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let (old, new) = (fields(old), fields(new));
+    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let text = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    names
+        .into_iter()
+        .filter(|name| old.get(*name) != new.get(*name))
+        .map(|name| FieldChange {
+            field: name.clone(),
+            // The key is a credential of AWS clients.
+            from: old.get(name).filter(|_| name != "unique_key").map(text),
+            to: new.get(name).filter(|_| name != "unique_key").map(text),
+        })
+        .collect()
+}

@@ -1,0 +1,237 @@
+//! Which secrets an authorization can see.
+//!
+//! An attachment is a record of its own, so that clients of one authorization that create secrets
+//! at the same time do not stand in each other's way, and a thousand attached secrets cost a write
+//! no more than one.
+
+use serde::{Deserialize, Serialize};
+
+use super::act::Caller;
+use super::error::Error;
+use super::record::{Entity, Stored, Terms};
+use super::{Vault, kind};
+use crate::access::{Authorization, Permission, SecretTarget};
+use crate::audit::{ObjectKind, ObjectRef, Operation};
+use crate::id::{AuthorizationId, SecretId};
+use crate::secret::Secret;
+use crate::store::{ChangeSet, Kind, Query, RecordKey};
+use crate::time::Timestamp;
+
+const PAIR: &str = "pair";
+const AUTHORIZATION: &str = "authorization";
+const SECRET: &str = "secret";
+
+/// A secret that an authorization can see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attachment {
+    pub(crate) authorization: AuthorizationId,
+    pub(crate) secret: SecretId,
+}
+
+impl Entity for Attachment {
+    type Id = u64;
+
+    fn kind(&self) -> Kind {
+        kind::ATTACHMENT
+    }
+
+    fn terms(&self, terms: &mut Terms<'_>) {
+        terms.unique(PAIR, pair(self.authorization, self.secret));
+        terms.plain(AUTHORIZATION, self.authorization.0.to_be_bytes());
+        terms.plain(SECRET, self.secret.0.to_be_bytes());
+    }
+}
+
+fn pair(authorization: AuthorizationId, secret: SecretId) -> [u8; 16] {
+    let mut pair = [0; 16];
+    pair[..8].copy_from_slice(&authorization.0.to_be_bytes());
+    pair[8..].copy_from_slice(&secret.0.to_be_bytes());
+    pair
+}
+
+impl Vault {
+    /// Lets an authorization see a secret.
+    pub async fn attach_secret(
+        &self,
+        caller: &Caller,
+        id: AuthorizationId,
+        secret: SecretId,
+    ) -> Result<Stored<Authorization>, Error> {
+        let operation = Operation::AttachSecret;
+        let object = ObjectRef::new(ObjectKind::Authorization, id, "");
+        let permission = Permission::AuthorizationsWrite;
+        let permit = self
+            .permit(caller, permission, operation, Some(object))
+            .await?;
+        let authorization = self.authorization(id).await?;
+        if authorization.revoked_at.is_some() {
+            return Err(Error::Conflict("the authorization is revoked".to_owned()));
+        }
+        let secret = self.secret(secret).await?;
+        if self.attachment(id, secret.id).await?.is_some() {
+            return Ok(authorization);
+        }
+        let attachment = self
+            .draft_attachment(id, secret.id, &caller.operator.name)
+            .await?;
+        let set = ChangeSet::default().create(self.records.encode(&attachment));
+        let event = caller.event(self, operation, authorization.object());
+        let act = self
+            .act(permit, vec![event.with_change("secret", &secret.id)])
+            .await?;
+        match self.commit(act, set).await {
+            // Somebody else attached it meanwhile.
+            Ok(()) | Err(Error::Conflict(_)) => Ok(authorization),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes a secret from an authorization.
+    pub async fn detach_secret(
+        &self,
+        caller: &Caller,
+        id: AuthorizationId,
+        secret: SecretId,
+    ) -> Result<(), Error> {
+        let operation = Operation::DetachSecret;
+        let object = ObjectRef::new(ObjectKind::Authorization, id, "");
+        let permission = Permission::AuthorizationsWrite;
+        let permit = self
+            .permit(caller, permission, operation, Some(object))
+            .await?;
+        let authorization = self.authorization(id).await?;
+        let Some(attachment) = self.attachment(id, secret).await? else {
+            return Err(Error::NotFound(ObjectKind::Secret));
+        };
+        let key = RecordKey::new(kind::ATTACHMENT, attachment.id);
+        let set = ChangeSet::default().delete(key, attachment.revision);
+        let event = caller.event(self, operation, authorization.object());
+        let act = self
+            .act(permit, vec![event.with_change("secret", &secret)])
+            .await?;
+        self.commit(act, set).await
+    }
+
+    /// The ids of the secrets that an authorization can see, in ascending order; for the
+    /// output of an authorization that the caller was permitted to see.
+    pub async fn attached_secrets(&self, id: AuthorizationId) -> Result<Vec<SecretId>, Error> {
+        let found = self.attachments(AUTHORIZATION, id.0).await?;
+        let mut ids: Vec<SecretId> = found.iter().map(|attachment| attachment.secret).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// What a decision needs to know of a secret that this authorization asks for.
+    pub(crate) async fn target(
+        &self,
+        authorization: AuthorizationId,
+        secret: &Stored<Secret>,
+    ) -> Result<SecretTarget, Error> {
+        let term = self
+            .records
+            .term(kind::ATTACHMENT, PAIR, pair(authorization, secret.id));
+        let found = self
+            .records
+            .cached_by::<Attachment>(kind::ATTACHMENT, term)
+            .await?;
+        let attached = found.filter(|found| found.secret == secret.id);
+        Ok(SecretTarget {
+            id: secret.id,
+            attached_to: attached.map(|found| found.authorization),
+            enabled: secret.enabled,
+            // Destroyed values are expired ones, whatever the metadata says.
+            expires_at: match secret.destroyed_at {
+                Some(_) => Some(Timestamp::MIN_UTC),
+                None => secret.content.expires_at,
+            },
+        })
+    }
+
+    /// As [`target`](Self::target), of a secret that may not be there.
+    pub(crate) async fn target_of(
+        &self,
+        authorization: AuthorizationId,
+        secret: Option<&Stored<Secret>>,
+    ) -> Result<Option<SecretTarget>, Error> {
+        match secret {
+            Some(secret) => self.target(authorization, secret).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A new attachment, not committed yet.
+    pub(crate) async fn draft_attachment(
+        &self,
+        authorization: AuthorizationId,
+        secret: SecretId,
+        by: &str,
+    ) -> Result<Stored<Attachment>, Error> {
+        self.records
+            .draft(
+                Attachment {
+                    authorization,
+                    secret,
+                },
+                by,
+            )
+            .await
+    }
+
+    /// Adds the changes that leave exactly these secrets attached, and tells them for the trail.
+    pub(crate) async fn plan_attachments(
+        &self,
+        authorization: AuthorizationId,
+        wanted: &[SecretId],
+        by: &str,
+        mut set: ChangeSet,
+    ) -> Result<(ChangeSet, Vec<(Operation, SecretId)>), Error> {
+        let mut told = Vec::new();
+        let there = self.attachments(AUTHORIZATION, authorization.0).await?;
+        for attachment in there.iter().filter(|there| !wanted.contains(&there.secret)) {
+            let key = RecordKey::new(kind::ATTACHMENT, attachment.id);
+            set = set.delete(key, attachment.revision);
+            told.push((Operation::DetachSecret, attachment.secret));
+        }
+        for (index, secret) in wanted.iter().enumerate() {
+            let doubled = wanted[..index].contains(secret);
+            if !doubled && !there.iter().any(|there| there.secret == *secret) {
+                let attachment = self.draft_attachment(authorization, *secret, by).await?;
+                set = set.create(self.records.encode(&attachment));
+                told.push((Operation::AttachSecret, *secret));
+            }
+        }
+        Ok((set, told))
+    }
+
+    /// Adds the end of every attachment of a secret.
+    pub(crate) async fn plan_detachments(
+        &self,
+        secret: SecretId,
+        set: ChangeSet,
+    ) -> Result<ChangeSet, Error> {
+        let there = self.attachments(SECRET, secret.0).await?;
+        Ok(there.into_iter().fold(set, |set, attachment| {
+            set.delete(
+                RecordKey::new(kind::ATTACHMENT, attachment.id),
+                attachment.revision,
+            )
+        }))
+    }
+
+    async fn attachments(&self, field: &str, id: u64) -> Result<Vec<Stored<Attachment>>, Error> {
+        let term = self.records.term(kind::ATTACHMENT, field, id.to_be_bytes());
+        self.records
+            .list_all(&Query::new(kind::ATTACHMENT).with(term))
+            .await
+    }
+
+    async fn attachment(
+        &self,
+        authorization: AuthorizationId,
+        secret: SecretId,
+    ) -> Result<Option<Stored<Attachment>>, Error> {
+        self.records
+            .find_by(kind::ATTACHMENT, PAIR, pair(authorization, secret))
+            .await
+    }
+}

@@ -1,0 +1,42 @@
+//! The numbers of record kinds and queue topics. A number is never given twice.
+
+use crate::store::{Kind, Topic};
+
+pub(crate) const VAULT: Kind = Kind(1);
+pub(crate) const ENVIRONMENT: Kind = Kind(2);
+pub(crate) const SYSTEM: Kind = Kind(3);
+pub(crate) const ENGINE: Kind = Kind(4);
+pub(crate) const APPLICATION_TYPE: Kind = Kind(5);
+pub(crate) const LINE_OF_BUSINESS: Kind = Kind(6);
+pub(crate) const APPLICATION: Kind = Kind(7);
+pub(crate) const AUTHORIZATION: Kind = Kind(8);
+pub(crate) const CLIENT: Kind = Kind(9);
+pub(crate) const TOKEN: Kind = Kind(10);
+pub(crate) const OPERATOR: Kind = Kind(11);
+pub(crate) const SECRET: Kind = Kind(12);
+pub(crate) const SECRET_VERSION: Kind = Kind(13);
+pub(crate) const SECRET_ERROR: Kind = Kind(14);
+pub(crate) const ONCE: Kind = Kind(15);
+pub(crate) const ATTACHMENT: Kind = Kind(16);
+
+/// Everything that is sealed as a record, in an order in which a rotation goes through it.
+pub(crate) const SEALED: &[Kind] = &[
+    ENVIRONMENT,
+    SYSTEM,
+    ENGINE,
+    APPLICATION_TYPE,
+    LINE_OF_BUSINESS,
+    APPLICATION,
+    AUTHORIZATION,
+    CLIENT,
+    TOKEN,
+    OPERATOR,
+    SECRET,
+    SECRET_VERSION,
+    SECRET_ERROR,
+    ONCE,
+    ATTACHMENT,
+];
+
+/// A secret's values are to be destroyed; the subject is its id.
+pub(crate) const EXPIRE_SECRET: Topic = Topic(1);

@@ -1,0 +1,116 @@
+//! The use cases: everything that can be done with a vault.
+//!
+//! Each goes the same way: who asks becomes a permit or a recorded refusal; what is permitted is
+//! recorded durably; only then a value is opened or a change committed. Operators' calls take a
+//! [`Caller`], those of applications a [`Principal`](crate::access::Principal).
+
+mod act;
+mod application;
+mod attachment;
+mod audit;
+mod authorization;
+mod cache;
+mod check;
+mod client;
+mod error;
+mod init;
+mod kind;
+mod once;
+mod operator;
+mod reading;
+mod record;
+mod register;
+mod registry;
+mod rotate;
+mod secret;
+mod version;
+mod worker;
+mod writing;
+
+use std::sync::Arc;
+
+pub use self::act::Caller;
+pub use self::application::{ApplicationFields, ApplicationFilter};
+pub use self::authorization::{AuthorizationFields, AuthorizationFilter, Hypothesis};
+pub use self::client::{
+    ACCESS_TOKEN_PREFIX, AccessToken, CLIENT_SECRET_PREFIX, Client, ClientCredentials,
+};
+pub use self::error::{Error, FieldError, OpenError};
+pub use self::init::{AuditPlace, Unlocked, VaultBuilder, VaultOptions};
+pub use self::once::Once;
+pub use self::operator::{NewOperator, OPERATOR_TOKEN_PREFIX, OperatorAccount};
+pub use self::reading::{ApplicationView, OpenedSecret};
+use self::record::Records;
+pub use self::record::{Entity, Listing, Stored, Terms};
+pub use self::register::{Registered, Registration};
+pub use self::registry::{Registry, RegistryEntry, RegistryPatch};
+pub use self::rotate::Rotation;
+pub use self::secret::{
+    RenewalFields, SecretErrorEntry, SecretFields, SecretFilter, SecretVersion,
+};
+pub use self::worker::Worked;
+pub use self::writing::Written;
+use crate::audit::{Operation, Trail};
+use crate::crypto::{KeyProvider, RootKeyId};
+use crate::entropy::Entropy;
+use crate::store::{Store, StoreError};
+use crate::time::{Clock, Timestamp};
+
+/// A vault in a store.
+///
+/// It holds no state that matters: any number of them may be open over one store that admits it.
+#[derive(Debug)]
+pub struct Vault {
+    records: Arc<Records>,
+    trail: Arc<Trail>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    options: VaultOptions,
+    bearers: client::Bearers,
+}
+
+impl Vault {
+    /// A vault in `store` with the root keys of `keys`, to be opened or made.
+    pub fn builder(store: impl Store + 'static, keys: impl KeyProvider + 'static) -> VaultBuilder {
+        VaultBuilder::new(Arc::new(store), Arc::new(keys))
+    }
+
+    /// As [`builder`](Self::builder), for a store or provider chosen at run time.
+    pub fn builder_dyn(store: Arc<dyn Store>, keys: Arc<dyn KeyProvider>) -> VaultBuilder {
+        VaultBuilder::new(store, keys)
+    }
+
+    /// The time as the vault has it.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// How it behaves.
+    pub fn options(&self) -> &VaultOptions {
+        &self.options
+    }
+
+    /// The name of the root key that seals now.
+    pub fn root_key(&self) -> RootKeyId {
+        self.records.sealer.active()
+    }
+
+    /// By how many entries the audit sink that is not awaited is behind.
+    pub fn audit_lag(&self) -> u64 {
+        self.trail.lag()
+    }
+
+    /// Answers when the store can serve.
+    pub async fn probe_store(&self) -> Result<(), StoreError> {
+        self.records.store.probe().await
+    }
+
+    /// Records the stop, writes what is pending and closes trail and store.
+    pub async fn close(&self) {
+        if let Err(error) = self.record_alone(Operation::Stop).await {
+            tracing::error!(%error, "the stop could not be recorded");
+        }
+        self.trail.close().await;
+        self.records.store.close().await;
+    }
+}
