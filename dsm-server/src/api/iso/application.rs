@@ -1,0 +1,127 @@
+//! The caller's application: what it may read, how it registers, and how it gives up.
+
+use dsm_core::vault::{ApplicationFields, AuthorizationFields, Error, Registered, Registration};
+use http::StatusCode;
+use serde::Serialize;
+
+use super::input::Input;
+use super::reply::done;
+use super::shape::ApplicationBody;
+use super::{ATTEMPTS, principal};
+use crate::api::status::Failure;
+use crate::app::App;
+use crate::http::call::{Call, Reply};
+
+/// Documented as id and signature of the application; clients authenticate with them.
+#[derive(Serialize)]
+struct Credentials<'a> {
+    id: &'a str,
+    signature: &'a str,
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+/// `GET /iso/dapp/application`.
+pub(super) async fn read(app: &App, call: &Call) -> Result<Reply, Failure> {
+    let principal = principal(app, call).await?;
+    let view = app.vault.read_application(&principal).await?;
+    let body = ApplicationBody::new(
+        principal.application(),
+        &view.system,
+        &view.environment,
+        &view.secrets,
+    );
+    let message = format!("Application {}", principal.application_id());
+    Ok(done(StatusCode::OK, &message, body))
+}
+
+/// `POST /iso/dapp/application`.
+pub(super) async fn register(app: &App, call: &Call) -> Result<Reply, Failure> {
+    let principal = principal(app, call).await?;
+    let mut attempt = 1;
+    let registered = loop {
+        let registration = registration_of(call)?;
+        let result = app.vault.register_application(&principal, registration);
+        match result.await {
+            Err(Error::Stale) if attempt < ATTEMPTS => attempt += 1,
+            registered => break registered?,
+        }
+    };
+    let body = Credentials {
+        id: &registered.credentials.client_id,
+        signature: registered.credentials.client_secret.expose(),
+    };
+    Ok(done(StatusCode::OK, &what_came_of(&registered), body))
+}
+
+/// `DELETE /iso/dapp/application/authorization`.
+pub(super) async fn revoke(app: &App, call: &Call) -> Result<Reply, Failure> {
+    let principal = principal(app, call).await?;
+    Input::of(call)?.finish()?;
+    let mut attempt = 1;
+    loop {
+        match app.vault.revoke_self(&principal).await {
+            Err(Error::Stale) if attempt < ATTEMPTS => attempt += 1,
+            revoked => break revoked?,
+        }
+    }
+    Ok(done(
+        StatusCode::OK,
+        "Authorization deleted successfully.",
+        Nothing {},
+    ))
+}
+
+fn what_came_of(registered: &Registered) -> String {
+    format!(
+        "Application {}: ({}) {} | Authorization {}: ({})",
+        if registered.application_created {
+            "created"
+        } else {
+            "updated"
+        },
+        registered.application.id,
+        registered.application.name,
+        if registered.authorization_created {
+            "created"
+        } else {
+            "found"
+        },
+        registered.authorization.id,
+    )
+}
+
+fn registration_of(call: &Call) -> Result<Registration, Failure> {
+    let mut input = Input::of(call)?;
+    let application = ApplicationFields {
+        name: input.required(&["application"]),
+        authentication_method: input.method(&["authentication_method"]),
+        line_of_business: input.removable(&["line_of_business"]),
+        application_type: input.removable(&["application_type"]),
+        tags: input.list(&["tags"]),
+        description: input.removable(&["description"]),
+        aws_arns: input.list(&["aws_arns"]),
+        cloud_profiles: input.list(&["cloud_profiles"]),
+        credential_profiles: input.profiles(&["credential_profiles"]),
+        ..ApplicationFields::default()
+    };
+    let authorization = AuthorizationFields {
+        system: input.filled(&["system"]),
+        environment: input.filled(&["environment"]),
+        // An empty key would be one that everybody has.
+        unique_key: input.filled(&["unique_key"]).map(Some),
+        expires_at: input.instant(&["expiration_date"]),
+        encrypt_sensitive: input.boolean(&["encryption_enabled"]),
+        allowed_ips: input.list(&["allowed_ips"]),
+        allowed_referrers: input.list(&["allowed_http_referers", "allowed_http_referrers"]),
+        certificate_fingerprint: input.filled(&["certificate_fingerprint"]).map(Some),
+        resources: input.list(&["authorized_resources"]),
+        ..AuthorizationFields::default()
+    };
+    input.finish()?;
+    Ok(Registration {
+        application,
+        authorization,
+    })
+}

@@ -1,0 +1,6 @@
+//! The two interfaces, and what they share: the form of secret values and the table of statuses.
+
+pub mod data;
+pub mod iso;
+pub mod status;
+pub mod v1;

@@ -1,0 +1,315 @@
+//! `/authorizations`, and those of one application.
+
+use std::collections::BTreeSet;
+
+use dsm_core::access::{Authorization, Fingerprint, IpRule, ReferrerRule, Resource, SealingFormat};
+use dsm_core::id::{ApplicationId, AuthorizationId, SecretId};
+use dsm_core::time::Timestamp;
+use dsm_core::vault::{AuthorizationFields, AuthorizationFilter, Listing, Registry, Stored, Vault};
+use http::{Method, StatusCode};
+use serde::{Deserialize as _, Serialize};
+use serde_json::Value;
+
+use crate::api::status::Failure;
+use crate::api::v1::query::{in_query, page_of};
+use crate::api::v1::request::{Answer, Request, route};
+use crate::api::v1::view::Object;
+use crate::api::v1::{explain, input};
+use crate::app::App;
+use crate::http::call::Reply;
+use crate::http::fields::FieldReader;
+use crate::http::router::Route;
+
+const COLLECTION: &str = "/api/v1/authorizations";
+const OF_APPLICATION: &str = "/api/v1/applications/{id}/authorizations";
+const ITEM: &str = "/api/v1/authorizations/{id}";
+const SECRET: &str = "/api/v1/authorizations/{id}/secrets/{secret_id}";
+
+/// Leaves out the unique key, which is a credential of AWS clients.
+#[derive(Serialize)]
+struct View {
+    code: String,
+    application: ApplicationView,
+    name: String,
+    enabled: bool,
+    revoked_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    encrypt_sensitive: bool,
+    encryption_format: SealingFormat,
+    allow_application_creation: bool,
+    environment: String,
+    system: String,
+    allowed_ips: Vec<IpRule>,
+    allowed_referrers: Vec<ReferrerRule>,
+    certificate_fingerprint: Option<Fingerprint>,
+    resources: BTreeSet<Resource>,
+    read_only: bool,
+    has_unique_key: bool,
+    /// Left out of lists: an authorization may see a thousand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secrets: Option<BTreeSet<SecretId>>,
+    created_by_authorization: Option<AuthorizationId>,
+}
+
+#[derive(Serialize)]
+struct ApplicationView {
+    id: ApplicationId,
+    name: String,
+}
+
+/// The credentials of OAuth 2.0.
+#[derive(Serialize)]
+struct Credentials<'a> {
+    client_id: &'a str,
+    client_secret: &'a str,
+}
+
+pub(super) fn routes() -> Vec<Route<App>> {
+    let filters = &[
+        "limit",
+        "after",
+        "application",
+        "system",
+        "environment",
+        "enabled",
+        "created_from",
+        "created_until",
+    ];
+    let page = &["limit", "after"];
+    vec![
+        route(
+            Method::GET,
+            COLLECTION,
+            "v1.authorizations.list",
+            filters,
+            list,
+        ),
+        route(
+            Method::GET,
+            OF_APPLICATION,
+            "v1.applications.authorizations.list",
+            page,
+            list_of_application,
+        ),
+        route(
+            Method::POST,
+            OF_APPLICATION,
+            "v1.applications.authorizations.create",
+            &[],
+            create,
+        ),
+        route(Method::GET, ITEM, "v1.authorizations.show", &[], show),
+        route(Method::PATCH, ITEM, "v1.authorizations.change", &[], change),
+        route(
+            Method::DELETE,
+            ITEM,
+            "v1.authorizations.revoke",
+            &[],
+            revoke,
+        ),
+        route(Method::PUT, SECRET, "v1.authorizations.attach", &[], attach),
+        route(
+            Method::DELETE,
+            SECRET,
+            "v1.authorizations.detach",
+            &[],
+            detach,
+        ),
+        route(
+            Method::POST,
+            "/api/v1/authorizations/{id}/credentials",
+            "v1.authorizations.credentials",
+            &[],
+            reveal_credentials,
+        ),
+        route(
+            Method::POST,
+            "/api/v1/authorizations/{id}/explain",
+            "v1.authorizations.explain",
+            &[],
+            explain::explain,
+        ),
+    ]
+}
+
+async fn list(mut request: Request) -> Answer {
+    let query = &mut request.query;
+    let filter = AuthorizationFilter {
+        application: query.number("application").map(ApplicationId),
+        system: query.text("system"),
+        environment: query.text("environment"),
+        enabled: query.flag("enabled"),
+        created_from: query.instant("created_from"),
+        created_until: query.instant("created_until"),
+    };
+    let page = query.page();
+    query.finish()?;
+    let vault = request.vault();
+    let found = vault
+        .list_authorizations(&request.caller, filter, page)
+        .await
+        .map_err(in_query)?;
+    page_of_views(vault, found).await
+}
+
+async fn list_of_application(mut request: Request) -> Answer {
+    let application: ApplicationId = request.id("id")?;
+    let page = request.query.page();
+    request.query.finish()?;
+    let filter = AuthorizationFilter {
+        application: Some(application),
+        ..AuthorizationFilter::default()
+    };
+    let vault = request.vault();
+    let found = vault
+        .list_authorizations(&request.caller, filter, page)
+        .await?;
+    // An application that is not there is no application without authorizations.
+    vault.application_name(application).await?;
+    page_of_views(vault, found).await
+}
+
+async fn page_of_views(vault: &Vault, found: Listing<Stored<Authorization>>) -> Answer {
+    let mut items = Vec::with_capacity(found.items.len());
+    for stored in &found.items {
+        items.push(Object::of(stored, view(vault, stored).await?));
+    }
+    Ok(page_of(items, found.next))
+}
+
+async fn create(request: Request) -> Answer {
+    request.no_condition()?;
+    let application = request.id("id")?;
+    let fields = read(request.body()?);
+    let vault = request.vault();
+    let made = vault
+        .create_authorization(&request.caller, application, fields)
+        .await?;
+    Ok(whole(vault, &made).await?.created(COLLECTION))
+}
+
+async fn show(request: Request) -> Answer {
+    let vault = request.vault();
+    let found = vault
+        .find_authorization(&request.caller, request.id("id")?)
+        .await?;
+    Ok(whole(vault, &found).await?.shown())
+}
+
+async fn change(request: Request) -> Answer {
+    let (id, expected) = (request.id("id")?, request.expected()?);
+    let fields = read(request.body()?);
+    let vault = request.vault();
+    let changed = vault
+        .update_authorization(&request.caller, id, fields, expected)
+        .await?;
+    Ok(whole(vault, &changed).await?.shown())
+}
+
+async fn revoke(request: Request) -> Answer {
+    request
+        .vault()
+        .revoke_authorization(&request.caller, request.id("id")?, request.expected()?)
+        .await?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+async fn attach(request: Request) -> Answer {
+    request.no_condition()?;
+    request.no_fields()?;
+    let (id, secret) = (request.id("id")?, request.id("secret_id")?);
+    request
+        .vault()
+        .attach_secret(&request.caller, id, secret)
+        .await?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+async fn detach(request: Request) -> Answer {
+    request.no_condition()?;
+    let (id, secret) = (request.id("id")?, request.id("secret_id")?);
+    request
+        .vault()
+        .detach_secret(&request.caller, id, secret)
+        .await?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+async fn reveal_credentials(request: Request) -> Answer {
+    request.no_condition()?;
+    request.no_fields()?;
+    let credentials = request
+        .vault()
+        .reveal_credentials(&request.caller, request.id("id")?)
+        .await?;
+    let credentials = Credentials {
+        client_id: &credentials.client_id,
+        client_secret: credentials.client_secret.expose(),
+    };
+    Ok(Reply::json(StatusCode::OK, &credentials))
+}
+
+fn read(mut body: FieldReader) -> AuthorizationFields {
+    AuthorizationFields {
+        name: input::cleared_text(&mut body, "name"),
+        enabled: input::flag(&mut body, "enabled"),
+        expires_at: input::optional_instant(&mut body, "expires_at"),
+        encrypt_sensitive: input::flag(&mut body, "encrypt_sensitive"),
+        encryption_format: input::kept(&mut body, "encryption_format", sealing_format),
+        allow_application_creation: input::flag(&mut body, "allow_application_creation"),
+        environment: input::text(&mut body, "environment"),
+        system: input::text(&mut body, "system"),
+        allowed_ips: input::list(&mut body, "allowed_ips"),
+        allowed_referrers: input::list(&mut body, "allowed_referrers"),
+        certificate_fingerprint: input::optional_text(&mut body, "certificate_fingerprint"),
+        resources: input::list(&mut body, "resources"),
+        read_only: input::flag(&mut body, "read_only"),
+        unique_key: input::optional_text(&mut body, "unique_key"),
+        secrets: input::secrets(&mut body, "secrets"),
+        wrong: input::wrong(body),
+    }
+}
+
+fn sealing_format(value: Value) -> Result<SealingFormat, &'static str> {
+    SealingFormat::deserialize(value).map_err(|_| "must be jwe, oaep-sha1 or oaep-sha256")
+}
+
+/// The authorization with the secrets that it can see.
+async fn whole(vault: &Vault, stored: &Stored<Authorization>) -> Result<Object<View>, Failure> {
+    let secrets = vault.attached_secrets(stored.id).await?;
+    let mut content = view(vault, stored).await?;
+    content.secrets = Some(secrets.into_iter().collect());
+    Ok(Object::of(stored, content))
+}
+
+async fn view(vault: &Vault, stored: &Stored<Authorization>) -> Result<View, Failure> {
+    let authorization = &*stored.content;
+    let application = ApplicationView {
+        id: authorization.application,
+        name: vault.application_name(authorization.application).await?,
+    };
+    let (environment, system) = (authorization.environment, authorization.system);
+    Ok(View {
+        code: authorization.code.clone(),
+        application,
+        name: authorization.name.clone(),
+        enabled: authorization.enabled,
+        revoked_at: authorization.revoked_at,
+        expires_at: authorization.expires_at,
+        encrypt_sensitive: authorization.encrypt_sensitive,
+        encryption_format: authorization.encryption_format,
+        allow_application_creation: authorization.allow_application_creation,
+        environment: vault
+            .registry_name(Registry::Environment, environment)
+            .await?,
+        system: vault.registry_name(Registry::System, system).await?,
+        allowed_ips: authorization.allowed_ips.clone(),
+        allowed_referrers: authorization.allowed_referrers.clone(),
+        certificate_fingerprint: authorization.certificate_fingerprint,
+        resources: authorization.resources.clone(),
+        read_only: authorization.read_only,
+        has_unique_key: authorization.unique_key.is_some(),
+        secrets: None,
+        created_by_authorization: authorization.created_by_authorization,
+    })
+}

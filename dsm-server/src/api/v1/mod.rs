@@ -1,0 +1,37 @@
+//! `/api/v1`: how operators, the console and the command line tool manage the vault.
+//!
+//! Every route goes the same way: [`route`](request::route) finds out who asks and refuses query
+//! parameters that nobody knows, the handler turns the request into a command for the vault, and
+//! what the vault gives back becomes an object with its stamps or a problem document.
+
+mod applications;
+mod audit;
+mod authorizations;
+mod explain;
+mod input;
+mod me;
+mod operators;
+mod problem;
+mod query;
+mod registries;
+mod request;
+mod secrets;
+mod versions;
+mod view;
+
+pub use self::problem::refuse;
+use crate::app::App;
+use crate::http::router::Route;
+
+/// Every route of this surface.
+pub fn routes() -> Vec<Route<App>> {
+    let mut routes = me::routes();
+    routes.extend(registries::routes());
+    routes.extend(applications::routes());
+    routes.extend(authorizations::routes());
+    routes.extend(secrets::routes());
+    routes.extend(versions::routes());
+    routes.extend(operators::routes());
+    routes.extend(audit::routes());
+    routes
+}

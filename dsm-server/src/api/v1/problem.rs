@@ -1,0 +1,91 @@
+//! Failures as problem documents ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
+
+use dsm_core::vault::FieldError;
+use http::header::{HeaderValue, WWW_AUTHENTICATE};
+use serde::Serialize;
+
+use crate::api::status::{Failure, Kind};
+use crate::http::call::{Reply, Surface};
+use crate::http::fields::{BodyError, FieldIssue};
+use crate::http::json::JsonError;
+use crate::http::router::Refusal;
+
+/// The media type of a problem document.
+const PROBLEM: &str = "application/problem+json";
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    errors: Vec<Wrong<'a>>,
+}
+
+#[derive(Serialize)]
+struct Wrong<'a> {
+    field: &'a str,
+    message: &'a str,
+}
+
+/// The shape of this surface for what the router refuses.
+pub fn refuse(_: Surface, refusal: Refusal) -> Reply {
+    reply(&refusal.into())
+}
+
+/// A failure as it is answered.
+pub(super) fn reply(failure: &Failure) -> Reply {
+    let status = failure.kind.status(Surface::V1);
+    let problem = Problem {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or_default(),
+        status: status.as_u16(),
+        detail: &failure.message,
+        errors: failure.fields.iter().map(Wrong::from).collect(),
+    };
+    let reply = Reply::json_as(status, PROBLEM, &problem);
+    match failure.kind {
+        Kind::Unauthenticated | Kind::Inactive => {
+            reply.header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+        }
+        _ => reply,
+    }
+}
+
+/// A request that cannot be read, by the parameters or headers that are wrong.
+pub(super) fn malformed(wrong: Vec<FieldError>) -> Failure {
+    Failure {
+        fields: wrong,
+        ..Kind::Malformed.into()
+    }
+}
+
+impl<'a> From<&'a FieldError> for Wrong<'a> {
+    fn from(error: &'a FieldError) -> Self {
+        Self {
+            field: &error.field,
+            message: &error.message,
+        }
+    }
+}
+
+impl From<FieldIssue> for FieldError {
+    fn from(issue: FieldIssue) -> Self {
+        Self::new(issue.field, issue.message)
+    }
+}
+
+impl From<BodyError> for Failure {
+    fn from(error: BodyError) -> Self {
+        let kind = match &error {
+            BodyError::UnsupportedType => Kind::UnsupportedType,
+            // A number beyond all bounds is well-formed: its field is wrong.
+            BodyError::Json(JsonError::Number { path }) => {
+                let message = "is too large to be kept exactly";
+                return Self::invalid(vec![FieldError::new(path, message)]);
+            }
+            BodyError::Json(_) => Kind::Malformed,
+        };
+        Self::new(kind, error.to_string())
+    }
+}

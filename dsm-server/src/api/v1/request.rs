@@ -1,0 +1,214 @@
+//! One request of an operator: who asks, under which conditions, with what.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use dsm_core::vault::{Caller, FieldError, Once, Vault};
+use http::Method;
+use http::header::{AUTHORIZATION, HeaderName, IF_MATCH};
+use sha2::{Digest as _, Sha256};
+
+use crate::api::status::{Failure, Kind};
+use crate::api::v1::problem::{self, malformed};
+use crate::api::v1::query::Query;
+use crate::app::App;
+use crate::http::call::{Call, Reply, Surface};
+use crate::http::fields::{BodyError, FieldReader};
+use crate::http::router::Route;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// What a handler gives back.
+pub(super) type Answer = Result<Reply, Failure>;
+
+/// A request of an operator who has proved who they are.
+pub(super) struct Request {
+    /// Who asks.
+    pub(super) caller: Caller,
+    /// The query string; a handler that expects parameters ends the reading of it.
+    pub(super) query: Query,
+    app: Arc<App>,
+    call: Call,
+}
+
+/// A route of this surface that takes `parameters` in its query and no others.
+pub(super) fn route<H, F>(
+    method: Method,
+    pattern: &'static str,
+    name: &'static str,
+    parameters: &'static [&'static str],
+    handler: H,
+) -> Route<App>
+where
+    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    Route::new(
+        method,
+        pattern,
+        Surface::V1,
+        name,
+        move |app, call: Call| {
+            let handler = handler.clone();
+            async move {
+                let conditional = call.headers.contains_key(IF_MATCH);
+                let answer = async {
+                    let request = Request::of(app, call, parameters).await?;
+                    handler(request).await
+                };
+                answer.await.unwrap_or_else(|failure| {
+                    problem::reply(&if conditional {
+                        failure
+                    } else {
+                        unconditional(failure)
+                    })
+                })
+            }
+        },
+    )
+}
+
+/// A change that lost against another one, as seen by somebody who set no condition.
+fn unconditional(failure: Failure) -> Failure {
+    match failure.kind {
+        Kind::Stale => Failure::new(
+            Kind::Conflict,
+            "the object was changed by somebody else at the same time; try again",
+        ),
+        _ => failure,
+    }
+}
+
+impl Request {
+    async fn of(
+        app: Arc<App>,
+        call: Call,
+        parameters: &'static [&'static str],
+    ) -> Result<Self, Failure> {
+        let ip = app.origin(&call).ip;
+        let operator = app.vault.authenticate_operator(bearer(&call), ip).await?;
+        let mut query = Query::read(&call.query, parameters);
+        if parameters.is_empty() {
+            query.finish()?;
+        }
+        let caller = Caller {
+            operator,
+            ip,
+            once: once(&call)?,
+        };
+        let request = Self {
+            caller,
+            query,
+            app,
+            call,
+        };
+        // Rather than to delete something and pass over what its body asks for.
+        if request.call.method == Method::DELETE {
+            request.no_fields()?;
+        }
+        Ok(request)
+    }
+
+    pub(super) fn vault(&self) -> &Vault {
+        &self.app.vault
+    }
+
+    /// The path parameter `name`, an id or another number in its one decimal form.
+    ///
+    /// # Errors
+    ///
+    /// Not found: nothing has another id.
+    pub(super) fn id<T: From<u64>>(&self, name: &str) -> Result<T, Failure> {
+        let text = self.call.raw_param(name).unwrap_or_default();
+        decimal(text).map(T::from).ok_or(Kind::NotFound.into())
+    }
+
+    /// The fields of the body. A patch may come as `application/merge-patch+json`
+    /// ([RFC 7396](https://www.rfc-editor.org/rfc/rfc7396)).
+    pub(super) fn body(&self) -> Result<FieldReader, Failure> {
+        let known = match self.call.media_type().as_deref() {
+            Some("application/json") => true,
+            Some("application/merge-patch+json") => self.call.method == Method::PATCH,
+            _ => self.call.body.is_empty(),
+        };
+        if !known {
+            return Err(BodyError::UnsupportedType.into());
+        }
+        Ok(FieldReader::of(&self.call)?)
+    }
+
+    /// Ends a request that takes no fields.
+    pub(super) fn no_fields(&self) -> Result<(), Failure> {
+        self.body()?
+            .finish()
+            .map_err(|issues| Failure::invalid(issues.into_iter().map(FieldError::from).collect()))
+    }
+
+    /// The revision that the change is meant for; `None` for any.
+    ///
+    /// # Errors
+    ///
+    /// Malformed: `If-Match` is neither `*` nor one entity tag of this surface.
+    pub(super) fn expected(&self) -> Result<Option<u64>, Failure> {
+        if !self.call.headers.contains_key(IF_MATCH) {
+            return Ok(None);
+        }
+        let text = self.call.header(IF_MATCH).map(str::trim);
+        if text == Some("*") {
+            return Ok(None);
+        }
+        text.and_then(|text| decimal(text.strip_prefix('"')?.strip_suffix('"')?))
+            .map(Some)
+            .ok_or_else(|| {
+                let message = "must be `*` or one revision in quotes, such as \"3\"";
+                malformed(vec![FieldError::new("If-Match", message)])
+            })
+    }
+
+    /// Refuses a condition where none is looked at, rather than to pass over it.
+    pub(super) fn no_condition(&self) -> Result<(), Failure> {
+        if self.expected()?.is_some() {
+            let message = "is not supported for this request";
+            return Err(malformed(vec![FieldError::new("If-Match", message)]));
+        }
+        Ok(())
+    }
+}
+
+/// The token of [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1).
+fn bearer(call: &Call) -> Option<&str> {
+    let (scheme, token) = call.header(AUTHORIZATION)?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("Bearer") && !token.is_empty()).then_some(token)
+}
+
+/// The key under which a POST is done once, with a digest of the request.
+fn once(call: &Call) -> Result<Option<Once>, Failure> {
+    if call.method != Method::POST || !call.headers.contains_key(IDEMPOTENCY_KEY) {
+        return Ok(None);
+    }
+    let Some(key) = call.header(IDEMPOTENCY_KEY) else {
+        let message = "must be given once, as visible ASCII";
+        return Err(malformed(vec![FieldError::new("Idempotency-Key", message)]));
+    };
+    let mut digest = Sha256::new();
+    for part in [
+        call.method.as_str().as_bytes(),
+        call.path.folded().as_bytes(),
+        &call.body,
+    ] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    Ok(Some(Once {
+        key: key.to_owned(),
+        digest: digest.finalize().into(),
+    }))
+}
+
+/// A number in its one decimal form: no sign, no leading zero.
+pub(super) fn decimal(text: &str) -> Option<u64> {
+    let canonical =
+        text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    canonical.then(|| text.parse().ok())?
+}

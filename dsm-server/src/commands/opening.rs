@@ -1,0 +1,147 @@
+//! From a configuration to a store, its keys and the vault in it.
+
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dsm_core::crypto::{EnvironmentKeys, KeyFile, KeyProvider};
+use dsm_core::store::Store;
+use dsm_core::vault::{AuditPlace, Caller, Vault, VaultBuilder, VaultOptions};
+
+use super::Failure;
+use crate::config::{BeforeAnswer, Config, RootKeySource, StoreUrl};
+
+/// For what a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To make what is missing in it, and to serve.
+    Create,
+    /// To serve what is there.
+    Serve,
+    /// To work beside a server, if there is one.
+    Beside,
+}
+
+/// Opens the store of `url`.
+///
+/// # Errors
+///
+/// A store that is absent, unless it is to be made; one that this program was built without; and
+/// those of the store.
+pub(super) async fn open_store(
+    url: &StoreUrl,
+    purpose: Purpose,
+) -> Result<Arc<dyn Store>, Failure> {
+    match url.scheme() {
+        "sqlite" => open_sqlite(&sqlite_path(url)?, purpose).await,
+        "memory" => Err(Failure::config(
+            "memory: keeps nothing between two commands; only `dsm-server quickstart` takes it",
+        )),
+        scheme => {
+            let feature = match scheme {
+                "redis" | "rediss" => "redis",
+                _ => "postgres",
+            };
+            Err(missing(scheme, feature))
+        }
+    }
+}
+
+fn missing(scheme: &str, feature: &str) -> Failure {
+    Failure::config(format!(
+        "this program was built without the store of {scheme}: URLs; it takes the feature \
+         `{feature}`: cargo build --features {feature}"
+    ))
+}
+
+#[cfg(feature = "sqlite")]
+async fn open_sqlite(path: &Path, purpose: Purpose) -> Result<Arc<dyn Store>, Failure> {
+    use dsm_store_sqlite::{OpenOptions, SqliteStore};
+
+    if purpose != Purpose::Create && path.symlink_metadata().is_err() {
+        return Err(Failure::config(format!(
+            "there is no vault at {}: run `dsm-server init`, or `dsm-server quickstart` to try it",
+            path.display()
+        )));
+    }
+    let options = OpenOptions::new(path)
+        .serve(purpose != Purpose::Beside)
+        .create(purpose == Purpose::Create);
+    Ok(Arc::new(SqliteStore::open(options).await?))
+}
+
+#[cfg(not(feature = "sqlite"))]
+#[allow(clippy::unused_async, reason = "as the other one")]
+async fn open_sqlite(_: &Path, _: Purpose) -> Result<Arc<dyn Store>, Failure> {
+    Err(missing("sqlite", "sqlite"))
+}
+
+/// The file that `url` names.
+fn sqlite_path(url: &StoreUrl) -> Result<PathBuf, Failure> {
+    let text = url.expose();
+    let path = text.strip_prefix("sqlite:").unwrap_or(text);
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() {
+        return Err(Failure::config("store must name a file: sqlite:PATH"));
+    }
+    Ok(path.into())
+}
+
+/// Whether it is certain, without opening it, that the store is not there yet.
+pub(super) fn is_absent(url: &StoreUrl) -> Result<bool, Failure> {
+    match url.scheme() {
+        "sqlite" => Ok(sqlite_path(url)?.symlink_metadata().is_err()),
+        _ => Ok(false),
+    }
+}
+
+/// The root keys.
+pub(super) fn keys(config: &Config) -> Arc<dyn KeyProvider> {
+    match &config.root_key {
+        RootKeySource::File(path) => Arc::new(KeyFile::new(path)),
+        RootKeySource::Env(name) => Arc::new(EnvironmentKeys::new(name)),
+    }
+}
+
+/// A builder of the vault in `store`, as configured.
+pub(super) fn builder(
+    config: &Config,
+    store: Arc<dyn Store>,
+    keys: Arc<dyn KeyProvider>,
+) -> VaultBuilder {
+    let options = VaultOptions {
+        max_staleness: config.max_staleness,
+        token_lifetime: config.token_lifetime,
+        retained_versions: NonZeroU32::new(config.retention_versions).unwrap_or(NonZeroU32::MIN),
+        auto_register: config.auto_register,
+    };
+    Vault::builder_dyn(store, keys).options(options)
+}
+
+/// Where the trail of a server is kept.
+pub(super) fn audit_place(config: &Config) -> AuditPlace {
+    let folder = config.audit_dir.clone();
+    match config.audit_before_answer {
+        BeforeAnswer::Disk => AuditPlace::Folder(folder),
+        BeforeAnswer::Store => AuditPlace::StoreThenFolder(folder),
+    }
+}
+
+/// Opens the vault beside a server, with a trail of its own in the store's log, since the folder
+/// has one writer.
+pub(super) async fn open_beside(config: &Config) -> Result<Vault, Failure> {
+    let store = open_store(&config.store, Purpose::Beside).await?;
+    let builder = builder(config, Arc::clone(&store), keys(config)).audit(AuditPlace::Store);
+    match builder.open().await {
+        Ok(vault) => Ok(vault),
+        Err(error) => {
+            store.close().await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Who acts when a command does.
+pub(super) fn command_line() -> Caller {
+    Caller::embedded("command line")
+}

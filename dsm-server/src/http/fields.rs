@@ -1,0 +1,449 @@
+//! Input of `/api/v1`: a strict JSON object, read field by field, every wrong field reported.
+
+use std::fmt;
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use dsm_core::time::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::http::call::Call;
+use crate::http::json::{self, JsonError};
+
+/// Why a body is not an object to read fields from.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BodyError {
+    /// The content type is not `application/json` or a `+json` type.
+    #[error("the content type is not application/json")]
+    UnsupportedType,
+    /// The body is not acceptable JSON.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+}
+
+/// One wrong field. The message never repeats the value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldIssue {
+    /// The field, nested ones with dots and list items with brackets: `renew.cloud`, `tags[2]`.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// What a merge patch says about one field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Patch<T> {
+    /// Absent: leave it.
+    #[default]
+    Keep,
+    /// Null: remove it.
+    Clear,
+    /// A value: replace it.
+    Set(T),
+}
+
+impl<T> Patch<T> {
+    /// The value to set, when there is one.
+    pub fn set(self) -> Option<T> {
+        match self {
+            Self::Set(value) => Some(value),
+            Self::Keep | Self::Clear => None,
+        }
+    }
+}
+
+/// Reads the fields of one JSON object and collects what is wrong with them.
+///
+/// Reading a field takes it out. A field that is wrong reads as a placeholder, and [`finish`](Self::finish) reports it together
+/// with all others and with every field nobody read. Nothing read may be used before `finish` has
+/// returned `Ok`.
+///
+/// `Debug` shows names only.
+#[must_use = "what was read may be used only after `finish`"]
+pub struct FieldReader {
+    object: Map<String, Value>,
+    prefix: String,
+    issues: Vec<FieldIssue>,
+}
+
+impl fmt::Debug for FieldReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FieldReader")
+            .field("unread", &self.object.keys())
+            .field("issues", &self.issues)
+            .finish_non_exhaustive()
+    }
+}
+
+type Checked<T> = Result<T, &'static str>;
+
+impl FieldReader {
+    /// A reader of the body of `call`; an empty body is an empty object.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError`] when the body is not a JSON object.
+    pub fn of(call: &Call) -> Result<Self, BodyError> {
+        if call.body.is_empty() {
+            return Ok(Self::over(Map::new()));
+        }
+        let media_type = call.media_type().unwrap_or_default();
+        if media_type != "application/json" && !media_type.ends_with("+json") {
+            return Err(BodyError::UnsupportedType);
+        }
+        Ok(Self::over(json::read_object(&call.body)?))
+    }
+
+    /// A reader of `object`.
+    pub fn over(object: Map<String, Value>) -> Self {
+        Self {
+            object,
+            prefix: String::new(),
+            issues: Vec::new(),
+        }
+    }
+
+    /// Whether `name` is given, be it null.
+    pub fn contains(&self, name: &str) -> bool {
+        self.object.contains_key(name)
+    }
+
+    /// A text that must be given and must not be empty.
+    pub fn required_string(&mut self, name: &'static str) -> String {
+        self.required(name, |value| {
+            string(value).and_then(|text| {
+                if text.is_empty() {
+                    Err("must not be empty")
+                } else {
+                    Ok(text)
+                }
+            })
+        })
+        .unwrap_or_default()
+    }
+
+    /// A text; `None` when absent or null.
+    pub fn optional_string(&mut self, name: &'static str) -> Option<String> {
+        self.optional(name, string)
+    }
+
+    /// A text that a merge patch may remove.
+    pub fn patch_string(&mut self, name: &'static str) -> Patch<String> {
+        self.patch(name, string)
+    }
+
+    /// A boolean that must be given.
+    pub fn required_bool(&mut self, name: &'static str) -> bool {
+        self.required(name, boolean).unwrap_or_default()
+    }
+
+    /// A boolean; `None` when absent or null.
+    pub fn optional_bool(&mut self, name: &'static str) -> Option<bool> {
+        self.optional(name, boolean)
+    }
+
+    /// A whole number that must be given.
+    pub fn required_integer(&mut self, name: &'static str) -> i64 {
+        self.required(name, integer).unwrap_or_default()
+    }
+
+    /// A whole number; `None` when absent or null.
+    pub fn optional_integer(&mut self, name: &'static str) -> Option<i64> {
+        self.optional(name, integer)
+    }
+
+    /// A list of texts; `None` when absent or null. Each wrong item is reported.
+    pub fn optional_list(&mut self, name: &'static str) -> Option<Vec<String>> {
+        match self.take(name) {
+            None | Some(Value::Null) => None,
+            Some(value) => Some(self.strings(name, value)),
+        }
+    }
+
+    /// A list of texts that must be given.
+    pub fn required_list(&mut self, name: &'static str) -> Vec<String> {
+        match self.take(name) {
+            None | Some(Value::Null) => {
+                self.reject(name, "is required");
+                Vec::new()
+            }
+            Some(value) => self.strings(name, value),
+        }
+    }
+
+    /// An RFC 3339 instant that must be given.
+    pub fn required_instant(&mut self, name: &'static str) -> Timestamp {
+        self.required(name, instant).unwrap_or(DateTime::UNIX_EPOCH)
+    }
+
+    /// An RFC 3339 instant; `None` when absent or null.
+    pub fn instant(&mut self, name: &'static str) -> Option<Timestamp> {
+        self.optional(name, instant)
+    }
+
+    /// An RFC 3339 instant that a merge patch may remove.
+    pub fn patch_instant(&mut self, name: &'static str) -> Patch<Timestamp> {
+        self.patch(name, instant)
+    }
+
+    /// Any JSON value as it stands; `None` when absent.
+    pub fn value(&mut self, name: &'static str) -> Option<Value> {
+        self.take(name)
+    }
+
+    /// An object, read by `read` with a reader of its own whose errors carry `name`; `None` when
+    /// absent or null.
+    pub fn object<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> Option<T> {
+        match self.take(name)? {
+            Value::Null => None,
+            Value::Object(object) => Some(self.nested(name, object, read)),
+            _ => {
+                self.reject(name, "must be an object");
+                None
+            }
+        }
+    }
+
+    /// A list of objects, each read by `read`; `None` when absent or null.
+    pub fn objects<T>(
+        &mut self,
+        name: &'static str,
+        mut read: impl FnMut(&mut Self) -> T,
+    ) -> Option<Vec<T>> {
+        let items = match self.take(name)? {
+            Value::Null => return None,
+            Value::Array(items) => items,
+            _ => {
+                self.reject(name, "must be a list");
+                return None;
+            }
+        };
+        let mut list = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let name = format!("{name}[{index}]");
+            match item {
+                Value::Object(object) => list.push(self.nested(&name, object, &mut read)),
+                _ => self.reject(&name, "must be an object"),
+            }
+        }
+        Some(list)
+    }
+
+    /// A field that must be given, by a conversion of the caller's. `None` only when it is wrong.
+    pub fn required<T>(
+        &mut self,
+        name: &'static str,
+        convert: impl FnOnce(Value) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        match self.take(name) {
+            None | Some(Value::Null) => {
+                self.reject(name, "is required");
+                None
+            }
+            Some(value) => self.checked(name, convert(value)),
+        }
+    }
+
+    /// A field by a conversion of the caller's; `None` when it is absent, null or wrong.
+    pub fn optional<T>(
+        &mut self,
+        name: &'static str,
+        convert: impl FnOnce(Value) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        match self.take(name)? {
+            Value::Null => None,
+            value => self.checked(name, convert(value)),
+        }
+    }
+
+    /// A field of a merge patch by a conversion of the caller's.
+    pub fn patch<T>(
+        &mut self,
+        name: &'static str,
+        convert: impl FnOnce(Value) -> Result<T, &'static str>,
+    ) -> Patch<T> {
+        match self.take(name) {
+            None => Patch::Keep,
+            Some(Value::Null) => Patch::Clear,
+            Some(value) => self
+                .checked(name, convert(value))
+                .map_or(Patch::Keep, Patch::Set),
+        }
+    }
+
+    /// Reports the field `name` as wrong. `message` must not repeat its value.
+    pub fn reject(&mut self, name: &str, message: impl Into<String>) {
+        self.issues.push(FieldIssue {
+            field: [&self.prefix, name].concat(),
+            message: message.into(),
+        });
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    ///
+    /// Every wrong field and every field that was never read, in that order.
+    pub fn finish(mut self) -> Result<(), Vec<FieldIssue>> {
+        self.refuse_unread();
+        if self.issues.is_empty() {
+            Ok(())
+        } else {
+            Err(self.issues)
+        }
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.object.remove(name)
+    }
+
+    fn checked<T>(&mut self, name: &str, result: Checked<T>) -> Option<T> {
+        result.map_err(|message| self.reject(name, message)).ok()
+    }
+
+    fn strings(&mut self, name: &str, value: Value) -> Vec<String> {
+        let Value::Array(items) = value else {
+            self.reject(name, "must be a list of texts");
+            return Vec::new();
+        };
+        let mut list = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let name = format!("{name}[{index}]");
+            list.extend(self.checked(&name, string(item)));
+        }
+        list
+    }
+
+    fn nested<T>(
+        &mut self,
+        name: &str,
+        object: Map<String, Value>,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let mut inner = Self::over(object);
+        inner.prefix = [&self.prefix, name, "."].concat();
+        let value = read(&mut inner);
+        inner.refuse_unread();
+        self.issues.append(&mut inner.issues);
+        value
+    }
+
+    fn refuse_unread(&mut self) {
+        for name in std::mem::take(&mut self.object).keys() {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+            self.reject(&shown, "is not a known field");
+        }
+    }
+}
+
+pub(crate) fn string(value: Value) -> Checked<String> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => Err("must be a text"),
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape of a conversion")]
+pub(crate) fn boolean(value: Value) -> Checked<bool> {
+    value.as_bool().ok_or("must be true or false")
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape of a conversion")]
+fn integer(value: Value) -> Checked<i64> {
+    value.as_i64().ok_or("must be a whole number")
+}
+
+pub(crate) fn instant(value: Value) -> Checked<Timestamp> {
+    let text = string(value)?;
+    DateTime::parse_from_rfc3339(&text)
+        .map(|at| at.with_timezone(&Utc).trunc_subsecs(6))
+        .map_err(|_| "must be an RFC 3339 instant, such as 2030-01-31T12:00:00Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::{FieldReader, Patch};
+
+    fn reader(object: Value) -> FieldReader {
+        match object {
+            Value::Object(object) => FieldReader::over(object),
+            _ => FieldReader::over(Map::new()),
+        }
+    }
+
+    #[test]
+    fn right_fields_read_as_themselves() {
+        let mut fields = reader(json!({
+            "name": "db", "enabled": true, "ttl": 60, "tags": ["a"], "none": null,
+            "expires_at": "2030-01-31T13:00:00.1234567+01:00",
+            "renew": {"cloud": 10}, "targets": [{"host": "h"}, {"host": "i"}],
+        }));
+        assert_eq!(fields.required_string("name"), "db");
+        assert_eq!(fields.optional_bool("enabled"), Some(true));
+        assert_eq!(fields.optional_integer("ttl"), Some(60));
+        assert_eq!(fields.optional_list("tags"), Some(vec!["a".into()]));
+        assert_eq!(fields.optional_string("none"), None);
+        assert_eq!(fields.optional_string("absent"), None);
+        let at = fields.instant("expires_at").expect("an instant");
+        assert_eq!(at.to_rfc3339(), "2030-01-31T12:00:00.123456+00:00");
+        let renew = fields.object("renew", |renew| renew.optional_integer("cloud"));
+        assert_eq!(renew, Some(Some(10)));
+        let hosts = fields.objects("targets", |target| target.required_string("host"));
+        assert_eq!(hosts, Some(vec!["h".into(), "i".into()]));
+        assert_eq!(fields.finish(), Ok(()));
+    }
+
+    #[test]
+    fn every_wrong_field_is_named_at_once() {
+        let mut fields = reader(json!({
+            "name": "", "enabled": "hunter2", "ttl": 1.5, "tags": ["a", 7], "when": "hunter2",
+            "renew": {"cloud": "hunter2", "other": 1}, "targets": [{"host": "h"}, "hunter2"],
+            "surplus": "hunter2",
+        }));
+        fields.required_string("name");
+        fields.required_string("absent");
+        fields.required_bool("enabled");
+        fields.optional_integer("ttl");
+        fields.optional_list("tags");
+        fields.instant("when");
+        fields.object("renew", |renew| renew.optional_integer("cloud"));
+        fields.objects("targets", |target| target.required_string("host"));
+        fields.reject("name", "is taken");
+        let issues = fields.finish().expect_err("nearly all are wrong");
+        let names: Vec<&str> = issues.iter().map(|issue| issue.field.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "name",
+                "absent",
+                "enabled",
+                "ttl",
+                "tags[1]",
+                "when",
+                "renew.cloud",
+                "renew.other",
+                "targets[1]",
+                "name",
+                "surplus"
+            ]
+        );
+        assert!(!format!("{issues:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_patch_tells_absent_from_null() {
+        let mut fields = reader(json!({"a": null, "b": "x", "c": 1}));
+        assert_eq!(fields.patch_string("a"), Patch::Clear);
+        assert_eq!(fields.patch_string("b"), Patch::Set("x".into()));
+        assert_eq!(fields.patch_string("d"), Patch::Keep);
+        assert_eq!(fields.patch_instant("c"), Patch::Keep);
+        assert!(fields.finish().is_err());
+    }
+}

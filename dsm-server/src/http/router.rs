@@ -1,0 +1,552 @@
+//! The table of routes and the one filter in front of it.
+//!
+//! Every request passes one warp filter that never rejects: it takes method, path, query, headers
+//! and body, and a tree of patterns finds the route in time proportional to the path's length,
+//! however many routes there are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use http::header::{ALLOW, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::{Method, StatusCode};
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+use warp::Filter;
+use warp::path::FullPath;
+
+use crate::http::call::{Call, Peer, Reply, Surface};
+use crate::http::path::Canonical;
+
+/// What runs for a route.
+pub type Handler<S> = Arc<dyn Fn(Arc<S>, Call) -> BoxFuture<'static, Reply> + Send + Sync>;
+
+/// One line of the table.
+pub struct Route<S> {
+    /// The method. `HEAD` and `OPTIONS` are answered by no route unless the table names them.
+    pub method: Method,
+    /// The path: literal segments in any case, `{name}` for one segment, `{name…}` for all that
+    /// is left, slashes included.
+    pub pattern: &'static str,
+    /// The surface whose shape the refusals of this route have.
+    pub surface: Surface,
+    /// The route's name in metrics and logs.
+    pub name: &'static str,
+    handler: Handler<S>,
+}
+
+impl<S> fmt::Debug for Route<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({})", self.method, self.pattern, self.name)
+    }
+}
+
+impl<S> Route<S> {
+    /// A route that `handler` answers.
+    ///
+    /// The handler of a safe method is dropped when the client hangs up or its time is over. Any
+    /// other runs to its end on a task of its own, so that a write is never cut in half, while the
+    /// client that waited too long is told so.
+    pub fn new<H, F>(
+        method: Method,
+        pattern: &'static str,
+        surface: Surface,
+        name: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Fn(Arc<S>, Call) -> F + Send + Sync + 'static,
+        F: Future<Output = Reply> + Send + 'static,
+    {
+        Self {
+            method,
+            pattern,
+            surface,
+            name,
+            handler: Arc::new(move |state, call| handler(state, call).boxed()),
+        }
+    }
+}
+
+/// Why the router itself answered a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// No route has this path.
+    NotFound,
+    /// The path has routes, none with this method. The router adds `Allow`.
+    MethodNotAllowed,
+    /// The body is longer than the limit; the rest of it is not read.
+    BodyTooLarge,
+    /// The body did not arrive in time.
+    BodyTimedOut,
+    /// The body ended early or its framing is wrong.
+    BodyBroken,
+    /// The handler took too long. A write may still be done.
+    TimedOut,
+    /// The handler panicked.
+    Failed,
+}
+
+impl Refusal {
+    /// The status that goes with the refusal.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// Gives a refusal the shape of its surface.
+pub type Refuse = fn(Surface, Refusal) -> Reply;
+
+/// Bounds on one request.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLimits {
+    /// The longest body, in bytes.
+    pub body: usize,
+    /// The longest a request may take from the end of its headers to its reply, body included.
+    pub time: Duration,
+}
+
+impl Default for RequestLimits {
+    /// 256 KiB and 30 seconds.
+    fn default() -> Self {
+        Self {
+            body: 256 * 1024,
+            time: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A table of routes that cannot be served.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum TableError {
+    /// Two routes have the same method and pattern.
+    #[error("{method} {pattern} is in the table twice")]
+    Duplicate {
+        /// The method of both.
+        method: Method,
+        /// The pattern of both.
+        pattern: &'static str,
+    },
+    /// The pattern is malformed, or names a parameter where another pattern names it differently.
+    #[error("the pattern {0} is malformed or conflicts with another")]
+    Pattern(&'static str),
+}
+
+/// One request that has been answered, for metrics.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered {
+    /// The route as an index into [`Router::routes`]; `None` when none was found.
+    pub route: Option<usize>,
+    /// The status of the reply.
+    pub status: StatusCode,
+    /// Time from the end of the request's headers to the reply.
+    pub took: Duration,
+}
+
+type Observer = Box<dyn Fn(Answered) + Send + Sync>;
+
+/// The routes of a server over the state `S`.
+pub struct Router<S> {
+    state: Arc<S>,
+    routes: Vec<Route<S>>,
+    tree: matchit::Router<Node>,
+    refuse: Refuse,
+    limits: RequestLimits,
+    observer: Option<Observer>,
+}
+
+impl<S> fmt::Debug for Router<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router")
+            .field("routes", &self.routes)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is known of one pattern.
+struct Node {
+    pattern: Arc<Pattern>,
+    surface: Surface,
+    methods: Vec<(Method, usize)>,
+    allow: HeaderValue,
+}
+
+/// Why a request has no route: its path, or its method where the node has others.
+enum Unrouted<'n> {
+    Path(Surface),
+    Method(&'n Node),
+}
+
+impl<S: Send + Sync + 'static> Router<S> {
+    /// A router of `routes`, handing `state` to their handlers and `refuse` what it refuses.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError`] when the table contradicts itself.
+    pub fn new(
+        state: Arc<S>,
+        routes: Vec<Route<S>>,
+        refuse: Refuse,
+        limits: RequestLimits,
+    ) -> Result<Self, TableError> {
+        Ok(Self {
+            tree: tree(&routes)?,
+            state,
+            routes,
+            refuse,
+            limits,
+            observer: None,
+        })
+    }
+
+    /// The same router, telling `observer` of every request it answered.
+    pub fn observed_by(mut self, observer: impl Fn(Answered) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// The table.
+    pub fn routes(&self) -> &[Route<S>] {
+        &self.routes
+    }
+
+    /// The filter in front of the table. It never rejects.
+    pub fn filter(
+        self: &Arc<Self>,
+    ) -> impl Filter<Extract = (Reply,), Error = warp::Rejection> + Clone + use<S> {
+        let router = Arc::clone(self);
+        let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+        warp::method()
+            .and(warp::path::full())
+            .and(query)
+            .and(warp::header::headers_cloned())
+            .and(warp::body::stream())
+            .and(warp::ext::optional::<Arc<HeaderMap>>())
+            .and(warp::ext::optional::<Peer>())
+            .then(
+                move |method, path: FullPath, query, headers, body, shared, peer: Option<Peer>| {
+                    let router = Arc::clone(&router);
+                    // The accept loop shares the headers; without it they are the request's own.
+                    let headers = Option::unwrap_or_else(shared, || Arc::new(headers));
+                    // Boxed, it is not copied along as part of each filter's own state.
+                    Box::pin(async move {
+                        let Some(peer) = peer else {
+                            tracing::error!("a request without a peer: not from the accept loop");
+                            return (router.refuse)(Surface::Iso, Refusal::Failed);
+                        };
+                        let head = Head {
+                            method,
+                            path: path.as_str().to_owned(),
+                            query,
+                            headers,
+                            peer,
+                        };
+                        let framed = head.headers.contains_key(CONTENT_LENGTH)
+                            || head.headers.contains_key(TRANSFER_ENCODING);
+                        router.answer(head, framed.then_some(body)).await
+                    })
+                },
+            )
+    }
+
+    /// Answers one request, body in hand; for callers without a socket.
+    pub async fn call(&self, request: http::Request<Bytes>, peer: Peer) -> Reply {
+        let (parts, body) = request.into_parts();
+        let head = Head {
+            method: parts.method,
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            headers: Arc::new(parts.headers),
+            peer,
+        };
+        let body = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(body)]);
+        self.answer(head, Some(body)).await
+    }
+
+    async fn answer<B, E>(
+        &self,
+        head: Head,
+        body: Option<impl Stream<Item = Result<B, E>>>,
+    ) -> Reply
+    where
+        B: Buf,
+    {
+        let started = Instant::now();
+        let path = Canonical::of(&head.path);
+        let (route, reply) = match self.find(&head.method, &path) {
+            Ok((index, pattern)) => {
+                let reply = self.run(index, pattern, path, head, body, started).await;
+                (Some(index), reply)
+            }
+            Err(unrouted) => (None, self.refuse_unrouted(&unrouted)),
+        };
+        if let Some(observe) = &self.observer {
+            observe(Answered {
+                route,
+                status: reply.status,
+                took: started.elapsed(),
+            });
+        }
+        reply
+    }
+
+    /// The route for `method` and `path`, or why there is none.
+    fn find(
+        &self,
+        method: &Method,
+        path: &Canonical,
+    ) -> Result<(usize, Arc<Pattern>), Unrouted<'_>> {
+        let folded = path.folded();
+        let Ok(found) = self.tree.at(&folded) else {
+            return Err(Unrouted::Path(path.surface()));
+        };
+        let node = found.value;
+        match node.methods.iter().find(|(allowed, _)| allowed == method) {
+            Some((_, index)) => Ok((*index, Arc::clone(&node.pattern))),
+            None => Err(Unrouted::Method(node)),
+        }
+    }
+
+    fn refuse_unrouted(&self, unrouted: &Unrouted<'_>) -> Reply {
+        match unrouted {
+            Unrouted::Path(surface) => (self.refuse)(*surface, Refusal::NotFound),
+            Unrouted::Method(node) => (self.refuse)(node.surface, Refusal::MethodNotAllowed)
+                .header(ALLOW, node.allow.clone()),
+        }
+    }
+
+    async fn run<B, E>(
+        &self,
+        index: usize,
+        pattern: Arc<Pattern>,
+        path: Canonical,
+        head: Head,
+        body: Option<impl Stream<Item = Result<B, E>>>,
+        started: Instant,
+    ) -> Reply
+    where
+        B: Buf,
+    {
+        let route = &self.routes[index];
+        let deadline = started + self.limits.time;
+        let body = match body {
+            None => Bytes::new(),
+            Some(body) => {
+                let read = read_body(&head.headers, body, self.limits.body);
+                match timeout_at(deadline, read).await {
+                    Ok(Ok(body)) => body,
+                    Ok(Err(refusal)) => return (self.refuse)(route.surface, refusal),
+                    Err(_) => return (self.refuse)(route.surface, Refusal::BodyTimedOut),
+                }
+            }
+        };
+        let safe = head.method.is_safe();
+        let held = head.peer.clone();
+        let call = Call {
+            method: head.method,
+            route: route.name,
+            query: head.query,
+            headers: head.headers,
+            body,
+            peer: head.peer,
+            path,
+            sent_path: head.path,
+            pattern,
+        };
+        let state = Arc::clone(&self.state);
+        let handler = Arc::clone(&route.handler);
+        // The state is shared behind locks of its own, which poison or do not as they see fit.
+        let work = AssertUnwindSafe(async move {
+            let _held = held;
+            handler(state, call).await
+        })
+        .catch_unwind();
+        let outcome = if safe {
+            timeout_at(deadline, work).await.map(Result::ok)
+        } else {
+            timeout_at(deadline, tokio::spawn(work))
+                .await
+                .map(|joined| joined.ok().and_then(Result::ok))
+        };
+        let refusal = match outcome {
+            Ok(Some(reply)) => return reply,
+            Ok(None) => Refusal::Failed,
+            Err(_) => Refusal::TimedOut,
+        };
+        tracing::error!(route = route.name, ?refusal, "no reply from the handler");
+        (self.refuse)(route.surface, refusal)
+    }
+}
+
+/// A request before its body.
+struct Head {
+    method: Method,
+    path: String,
+    query: String,
+    headers: Arc<HeaderMap>,
+    peer: Peer,
+}
+
+/// The whole body, at most `limit` bytes of it held at any time.
+///
+/// A declared length over the limit is refused before a byte is read.
+async fn read_body<B: Buf, E>(
+    headers: &HeaderMap,
+    body: impl Stream<Item = Result<B, E>>,
+    limit: usize,
+) -> Result<Bytes, Refusal> {
+    if let Some(length) = headers.get(CONTENT_LENGTH) {
+        let length: Option<u64> = length.to_str().ok().and_then(|text| text.parse().ok());
+        let length = length.ok_or(Refusal::BodyBroken)?;
+        if usize::try_from(length).is_ok_and(|length| length <= limit) {
+            if length == 0 {
+                return Ok(Bytes::new());
+            }
+        } else {
+            return Err(Refusal::BodyTooLarge);
+        }
+    }
+    let mut body = pin!(body);
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        let mut chunk = chunk.map_err(|_| Refusal::BodyBroken)?;
+        let length = chunk.remaining();
+        if first.len().max(whole.len()) + length > limit {
+            return Err(Refusal::BodyTooLarge);
+        }
+        if first.is_empty() && whole.is_empty() {
+            first = chunk.copy_to_bytes(length);
+        } else {
+            if whole.is_empty() {
+                whole.extend_from_slice(&first);
+            }
+            whole.extend_from_slice(&chunk.copy_to_bytes(length));
+        }
+    }
+    Ok(if whole.is_empty() {
+        first
+    } else {
+        whole.freeze()
+    })
+}
+
+/// A route's pattern and where its parameters stand.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    params: Vec<Param>,
+}
+
+#[derive(Debug)]
+struct Param {
+    name: &'static str,
+    segment: usize,
+    tail: bool,
+}
+
+impl Pattern {
+    /// The pattern in the tree's own notation, and where its parameters stand.
+    fn parse(text: &'static str) -> Option<(String, Self)> {
+        let mut params = Vec::new();
+        let mut tree = String::with_capacity(text.len());
+        let segments = text.strip_prefix('/')?;
+        for (segment, part) in segments.split('/').enumerate() {
+            tree.push('/');
+            let Some(inner) = part.strip_prefix('{') else {
+                if part.contains(['{', '}']) {
+                    return None;
+                }
+                tree.push_str(&part.to_ascii_lowercase());
+                continue;
+            };
+            let inner = inner.strip_suffix('}')?;
+            let (name, tail) = match inner.strip_suffix('…') {
+                Some(name) => (name, true),
+                None => (inner, false),
+            };
+            tree.push_str(if tail { "{*" } else { "{" });
+            tree.push_str(name);
+            tree.push('}');
+            params.push(Param {
+                name,
+                segment,
+                tail,
+            });
+        }
+        Some((tree, Self { params }))
+    }
+
+    /// The part of `path`, which matches this pattern, that `name` stands for.
+    pub(crate) fn param<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
+        let param = self.params.iter().find(|param| param.name == name)?;
+        let mut rest = path.strip_prefix('/')?;
+        for _ in 0..param.segment {
+            rest = rest.split_once('/')?.1;
+        }
+        if param.tail {
+            Some(rest)
+        } else {
+            rest.split('/').next()
+        }
+    }
+}
+
+/// The tree of all patterns.
+fn tree<S>(routes: &[Route<S>]) -> Result<matchit::Router<Node>, TableError> {
+    let mut nodes: BTreeMap<&'static str, (String, Node)> = BTreeMap::new();
+    for (index, route) in routes.iter().enumerate() {
+        let malformed = || TableError::Pattern(route.pattern);
+        let (text, pattern) = Pattern::parse(route.pattern).ok_or_else(malformed)?;
+        let (_, node) = nodes.entry(route.pattern).or_insert_with(|| {
+            let node = Node {
+                pattern: Arc::new(pattern),
+                surface: route.surface,
+                methods: Vec::new(),
+                allow: HeaderValue::from_static(""),
+            };
+            (text, node)
+        });
+        if node
+            .methods
+            .iter()
+            .any(|(method, _)| *method == route.method)
+        {
+            return Err(TableError::Duplicate {
+                method: route.method.clone(),
+                pattern: route.pattern,
+            });
+        }
+        node.methods.push((route.method.clone(), index));
+        let allow: Vec<&str> = node
+            .methods
+            .iter()
+            .map(|(method, _)| method.as_str())
+            .collect();
+        node.allow = HeaderValue::try_from(allow.join(", ")).map_err(|_| malformed())?;
+    }
+    let mut tree = matchit::Router::new();
+    for (pattern, (text, node)) in nodes {
+        tree.insert(text, node)
+            .map_err(|_| TableError::Pattern(pattern))?;
+    }
+    Ok(tree)
+}
+
+#[cfg(test)]
+mod tests;
