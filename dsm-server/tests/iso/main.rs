@@ -1,0 +1,11 @@
+//! `/iso` in process: every endpoint as its clients call it, every answer checked against the types
+//! that those clients need.
+
+mod access;
+mod check;
+mod read;
+mod refusals;
+mod register;
+mod token;
+mod world;
+mod write;
