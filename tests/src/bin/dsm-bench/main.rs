@@ -1,0 +1,54 @@
+//! The load run: reads over HTTP, each with authorization, durable audit and decryption, against a
+//! bare route behind the same accept loop that gives the same bytes from memory.
+//!
+//! Both servers are programs of their own and take turns within one run, so that whatever the
+//! machine does to one it does to the other. Turns in which the hypervisor took the processor away
+//! are repeated.
+
+mod bare;
+mod load;
+mod report;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Reads over HTTP, compared with a bare route.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How many connections, each with one request under way.
+    #[arg(long, value_delimiter = ',', default_value = "32,128")]
+    connections: Vec<usize>,
+    /// How many turns each server gets.
+    #[arg(long, default_value_t = 7)]
+    turns: usize,
+    /// Seconds of a turn.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// Where the data goes; a temporary folder unless said.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Serve these bytes as the bare route; for the run's own use.
+    #[arg(long, hide = true)]
+    bare: Option<PathBuf>,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if arguments.bare.is_none() {
+        // The load takes little; one thread leaves the rest to the servers.
+        runtime.worker_threads(1);
+    }
+    let runtime = runtime.enable_all().build()?;
+    match arguments.bare {
+        Some(file) => runtime.block_on(bare::serve(&file)),
+        None => runtime.block_on(report::run(report::Plan {
+            connections: arguments.connections,
+            turns: arguments.turns,
+            turn: Duration::from_secs(arguments.seconds),
+            data: arguments.data_dir,
+        })),
+    }
+}

@@ -1,0 +1,96 @@
+//! The right request for every route.
+
+use serde_json::{Value, json};
+use warp::http::Method;
+
+use crate::exchange::Ask;
+
+/// A right request for a route, without credentials.
+///
+/// # Panics
+///
+/// For a route that has none yet: a new one gets its line here.
+pub(crate) fn request(method: &Method, pattern: &str) -> Ask {
+    let path = pattern
+        .replace("{identity…}", "db/main")
+        .replace("{secret_id}", if method == Method::PUT { "2" } else { "1" })
+        .replace("{n}", "1")
+        .replace(
+            "{id}",
+            match (method.as_str(), pattern) {
+                ("DELETE", "/api/v1/applications/{id}")
+                | ("POST", "/api/v1/secrets/{id}/enable") => "3",
+                _ => "1",
+            },
+        );
+    let path = if pattern.ends_with("/compare") {
+        path + "?from=2&to=1"
+    } else {
+        path
+    };
+    let ask = Ask::new(method, path);
+    match fields(method, pattern) {
+        Value::Null => ask,
+        fields => ask.json(&fields),
+    }
+}
+
+/// The fields of that request; null when it has no body.
+pub(crate) fn fields(method: &Method, pattern: &str) -> Value {
+    let path = pattern.split('?').next().unwrap_or_default();
+    let name = || json!({"name": "new"});
+    let data = || json!({"key_value": {"fields": {"PASSWORD": "canary-new"}}});
+    match (method.as_str(), path) {
+        ("GET" | "DELETE" | "PUT", _)
+        | (
+            "POST",
+            "/iso/oauth2/token"
+            | "/api/v1/authorizations/{id}/credentials"
+            | "/api/v1/secrets/{id}/enable"
+            | "/api/v1/secrets/{id}/disable"
+            | "/api/v1/secrets/{id}/expire"
+            | "/api/v1/secrets/{id}/versions/{n}/reveal"
+            | "/api/v1/secrets/{id}/versions/{n}/restore",
+        ) => Value::Null,
+        ("POST", "/iso/dapp/application") => json!({
+            "application": "caller", "system": "sys", "environment": "dev",
+            "description": "changed",
+        }),
+        ("POST", "/iso/sctm/secret") => json!({"identity": "db/main", "data": data()}),
+        ("POST", "/api/v1/applications") => {
+            json!({"name": "new", "authentication_method": "oauth2"})
+        }
+        ("POST", "/api/v1/applications/{id}/authorizations") => json!({
+            "name": "new", "enabled": true, "encrypt_sensitive": false,
+            "allow_application_creation": false, "environment": "dev", "system": "sys",
+            "allowed_ips": ["10.0.0.0/8"],
+        }),
+        ("POST", "/api/v1/authorizations/{id}/explain") => {
+            json!({"ip": "192.0.2.10", "resource": "Application"})
+        }
+        ("POST", "/api/v1/secrets") => {
+            json!({"identity": "new", "name": "New", "data": data()})
+        }
+        ("PATCH", "/api/v1/secrets/{id}") => json!({"data": data()}),
+        ("POST", "/api/v1/operators") => json!({"name": "new", "permissions": []}),
+        (
+            "POST",
+            "/api/v1/environments"
+            | "/api/v1/systems"
+            | "/api/v1/engines"
+            | "/api/v1/application-types"
+            | "/api/v1/lines-of-business",
+        )
+        | (
+            "PATCH",
+            "/api/v1/environments/{id}"
+            | "/api/v1/systems/{id}"
+            | "/api/v1/engines/{id}"
+            | "/api/v1/application-types/{id}"
+            | "/api/v1/lines-of-business/{id}"
+            | "/api/v1/applications/{id}"
+            | "/api/v1/authorizations/{id}",
+        ) => name(),
+        _ => panic!("no request for {method} {pattern}: write one"),
+    }
+}

@@ -1,0 +1,204 @@
+//! A furnished vault behind every route, in this process.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use dsm_core::access::{Origin, Permissions};
+use dsm_core::crypto::StaticKeys;
+use dsm_core::entropy::OsEntropy;
+use dsm_core::id::{ApplicationId, AuthorizationId, SecretId};
+use dsm_core::secret::SecretData;
+use dsm_core::store::{Job, Kind, MemoryStore, Page, Query, Record, Store as _, Topic};
+use dsm_core::testing::ManualClock;
+use dsm_core::vault::{
+    ApplicationFields, AuthorizationFields, Caller, ClientCredentials, NewOperator, Registry,
+    SecretFields, Vault,
+};
+use dsm_server::app::App;
+use dsm_server::health::Health;
+use dsm_server::http::call::Peer;
+use dsm_server::http::client_ip::{ForwardedHeader, Forwarding};
+use dsm_server::http::router::{RequestLimits, Route, Router};
+use dsm_server::serve;
+
+use crate::exchange::{Answer, Ask};
+
+/// The only address that the authorizations allow.
+pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
+/// A referrer that they allow; any that is another is refused.
+pub(crate) const REFERRER: &str = "https://ci.example.org/job/7";
+/// The application whose client asks.
+pub(crate) const APPLICATION: ApplicationId = ApplicationId(1);
+/// Its authorization.
+pub(crate) const AUTHORIZATION: AuthorizationId = AuthorizationId(1);
+/// The secret attached to it.
+pub(crate) const SECRET: SecretId = SecretId(1);
+
+/// All records and jobs, sealed as they are: any write at all makes it another.
+pub(crate) type State = (Vec<Record>, Vec<Job>);
+
+/// A server and what is in it:
+///
+/// - application 1, `caller`, with authorization 1: every resource, may create applications;
+/// - application 2, `neighbour`, with authorization 2; application 3, `empty`, with none;
+/// - secret 1, `db/main`, of two versions, attached to authorization 1; secret 2, `other`, attached
+///   to authorization 2; secret 3, `idle`, disabled and attached to nobody;
+/// - operator 1, who may do everything, and one entry at least in every registry.
+pub(crate) struct World {
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) me: Caller,
+    router: Router<App>,
+    store: Arc<MemoryStore>,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let clock = Arc::new(ManualClock::default());
+        let keys = Arc::new(StaticKeys::generate(&OsEntropy));
+        let vault = Vault::builder_dyn(store.clone(), keys.clone())
+            .clock(clock.clone())
+            .initialise()
+            .await
+            .expect("an empty store takes a vault");
+        let vault = Arc::new(vault);
+        let forwarding = Forwarding::new([], ForwardedHeader::XForwardedFor);
+        let app = Arc::new(App::new(Arc::clone(&vault), forwarding));
+        let health = Health::new(Arc::clone(&vault), keys, None, Arc::default());
+        let routes = serve::routes(&Arc::new(health));
+        let router = Router::new(app, routes, serve::refuse, RequestLimits::default())
+            .expect("the table is consistent");
+        let world = Self {
+            vault,
+            clock,
+            me: Caller::embedded("tests"),
+            router,
+            store,
+        };
+        world.furnish().await;
+        world
+    }
+
+    async fn furnish(&self) {
+        let (vault, me) = (&self.vault, &self.me);
+        for (registry, name) in [
+            (Registry::System, "sys"),
+            (Registry::Environment, "dev"),
+            (Registry::ApplicationType, "batch"),
+            (Registry::LineOfBusiness, "retail"),
+        ] {
+            let made = vault.create_registry_entry(me, registry, name, "").await;
+            made.expect("an entry");
+        }
+        for name in ["caller", "neighbour", "empty"] {
+            let made = vault.create_application(me, ApplicationFields::new(name));
+            made.await.expect("an application");
+        }
+        for (application, key) in [(APPLICATION, "canary-key"), (ApplicationId(2), "canary-2")] {
+            let fields = AuthorizationFields {
+                allow_application_creation: Some(true),
+                allowed_ips: Some(vec![CLIENT.to_string()]),
+                allowed_referrers: Some(vec!["https://ci.example.org/job".to_owned()]),
+                resources: Some(
+                    ["Application", "CI/CD", "Secret Management"]
+                        .map(str::to_owned)
+                        .into(),
+                ),
+                unique_key: Some(Some(key.to_owned())),
+                ..AuthorizationFields::new("sys", "dev")
+            };
+            let made = vault.create_authorization(me, application, fields).await;
+            made.expect("an authorization");
+        }
+        for (identity, value) in [
+            ("db/main", "canary-first"),
+            ("other", "canary-other"),
+            ("idle", "canary-idle"),
+        ] {
+            let made = vault.create_secret(me, identity, values(value)).await;
+            made.expect("a secret");
+        }
+        let second = vault.update_secret(me, SECRET, values("canary-second"), None);
+        second.await.expect("a second version");
+        for (authorization, secret) in [(AUTHORIZATION, SECRET), (AuthorizationId(2), SecretId(2))]
+        {
+            let attached = vault.attach_secret(me, authorization, secret).await;
+            attached.expect("an attachment");
+        }
+        let disabled = vault.disable_secret(me, SecretId(3), None).await;
+        disabled.expect("a disabled secret");
+        self.operator(Permissions::all()).await;
+    }
+
+    /// The server's table.
+    pub(crate) fn routes(&self) -> &[Route<App>] {
+        self.router.routes()
+    }
+
+    /// The token of a new operator with these permissions.
+    pub(crate) async fn operator(&self, permissions: Permissions) -> String {
+        let new = NewOperator {
+            permissions,
+            ..NewOperator::new("ada")
+        };
+        let made = self.vault.create_operator(&self.me, new).await;
+        made.expect("an operator").1.expose().to_owned()
+    }
+
+    /// The credentials of an authorization.
+    pub(crate) async fn credentials(&self, of: AuthorizationId) -> ClientCredentials {
+        let revealed = self.vault.reveal_credentials(&self.me, of).await;
+        revealed.expect("credentials")
+    }
+
+    /// An access token of the calling authorization.
+    pub(crate) async fn token(&self) -> String {
+        let credentials = self.credentials(AUTHORIZATION).await;
+        let origin = Origin {
+            ip: Some(CLIENT),
+            referrer: Some(REFERRER.to_owned()),
+            certificate: None,
+        };
+        let secret = credentials.client_secret.expose();
+        let issued = self
+            .vault
+            .authenticate(&credentials.client_id, secret, origin)
+            .await;
+        issued.expect("a token").token.expose().to_owned()
+    }
+
+    pub(crate) async fn answer(&self, ask: Ask) -> Answer {
+        let mut request = warp::http::Request::new(ask.body);
+        *request.method_mut() = ask.method;
+        *request.uri_mut() = ask.path.parse().expect("a path");
+        *request.headers_mut() = ask.headers;
+        let peer = Peer::new(SocketAddr::new(ask.from, 40_000));
+        let reply = self.router.call(request, peer).await;
+        let body = reply.body_bytes().expect("not a stream").clone();
+        Answer {
+            status: reply.status,
+            headers: reply.headers,
+            body,
+        }
+    }
+
+    /// Everything that is stored but the audit trail.
+    pub(crate) async fn state(&self) -> State {
+        let mut records = Vec::new();
+        for kind in 0..=u16::from(u8::MAX) {
+            let query = Query::new(Kind(kind));
+            let page = self.store.list(&query, Page::first(10_000)).await;
+            let page = page.expect("a page");
+            assert!(page.next.is_none(), "more records than a test makes");
+            records.extend(page.records);
+        }
+        let topics: Vec<Topic> = (0..=u16::from(u8::MAX)).map(Topic).collect();
+        let jobs = self.store.list_jobs(&topics, 10_000).await.expect("jobs");
+        (records, jobs)
+    }
+}
+
+fn values(value: &str) -> SecretFields {
+    SecretFields::new("name", SecretData::key_values([("PASSWORD", value)]))
+}
