@@ -1,6 +1,6 @@
-//! `/api/v1`: how operators, the console and the command line tool manage the vault.
+//! `/api/v1`: how operators manage the vault.
 //!
-//! Every route goes the same way: [`route`](request::route) finds out who asks and refuses query
+//! Every route goes the same way: `request::route` finds out who asks and refuses query
 //! parameters that nobody knows, the handler turns the request into a command for the vault, and
 //! what the vault gives back becomes an object with its stamps or a problem document.
 
