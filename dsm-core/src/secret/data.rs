@@ -262,22 +262,21 @@ impl SecretData {
 
     /// Replaces the kinds that `patch` names.
     pub fn apply(mut self, patch: DataPatch) -> Self {
-        if let Some(items) = patch.credentials {
-            self.credentials = items;
-        }
-        if let Some(items) = patch.ssh_keys {
-            self.ssh_keys = items;
-        }
-        if let Some(items) = patch.ephemeral_credentials {
-            self.ephemeral_credentials = items;
-        }
-        if let Some(items) = patch.access_keys {
-            self.access_keys = items;
-        }
-        if let Some(pairs) = patch.key_values {
-            self.key_values = pairs;
-        }
+        self.replace(patch);
         self
+    }
+
+    /// As [`apply`](Self::apply), in place; tells whether anything is not what it was.
+    pub fn replace(&mut self, patch: DataPatch) -> bool {
+        fn put<T: PartialEq>(there: &mut T, new: Option<T>) -> bool {
+            new.is_some_and(|new| std::mem::replace(there, new) != *there)
+        }
+        // Each is put, whatever came of the one before.
+        put(&mut self.credentials, patch.credentials)
+            | put(&mut self.ssh_keys, patch.ssh_keys)
+            | put(&mut self.ephemeral_credentials, patch.ephemeral_credentials)
+            | put(&mut self.access_keys, patch.access_keys)
+            | put(&mut self.key_values, patch.key_values)
     }
 
     /// How many items of each kind there are.

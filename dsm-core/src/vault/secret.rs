@@ -677,11 +677,8 @@ impl Vault {
         let data = match (data, patch) {
             (Some(data), _) => Some(data),
             (None, Some(patch)) => {
-                let before = self.unseal(act, old.id, old, old.sealed_value.as_deref())?;
-                let after = self
-                    .unseal(act, old.id, old, old.sealed_value.as_deref())?
-                    .apply(patch);
-                (before != after).then_some(after)
+                let mut data = self.unseal(act, old.id, old, old.sealed_value.as_deref())?;
+                data.replace(patch).then_some(data)
             }
             (None, None) => None,
         };
