@@ -8,7 +8,7 @@
 //!
 //! Implement [`Store`] and run the conformance suite over it:
 //!
-//! ```ignore
+//! ```text
 //! dsm_core::store_conformance!(persistent || async { MyFixture::new().await });
 //! ```
 
