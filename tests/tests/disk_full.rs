@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use dsm_core::store::{ChangeSet, Kind, Record, RecordKey, Store as _, StoreError};
+use dsm_core::time::Timestamp;
+use dsm_store_sqlite::SqliteStore;
 use dsm_tests::client::{Answer, Connection, request};
 use dsm_tests::server::{Server, command};
 
@@ -245,6 +248,52 @@ async fn a_full_data_disk_loses_nothing_and_damages_nothing() {
             "{identity} was acknowledged: {answer:?}"
         );
     }
+}
+
+/// The store alone, without the server's patience around it: what it acknowledged is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_tells_of_a_full_disk_and_survives_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let Some(small) = Small::mount(folder.path().join("store-disk"), 6) else {
+        return;
+    };
+    let store = SqliteStore::open(small.0.join("store.db"))
+        .await
+        .expect("an empty store");
+    let create = async |id: u64| {
+        let record = Record {
+            key: RecordKey::new(Kind(1), id),
+            revision: 1,
+            body: vec![7; 64 << 10],
+            terms: Vec::new(),
+            created_at: Timestamp::UNIX_EPOCH,
+            expires_at: None,
+        };
+        store.commit(ChangeSet::default().create(record)).await
+    };
+    let ballast = small.0.join("ballast");
+    fs::write(&ballast, vec![1; 256 << 10]).expect("room for it");
+    let mut stored = 0;
+    let refused = loop {
+        match create(stored + 1).await {
+            Ok(()) => stored += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(
+        matches!(refused, StoreError::Unavailable { .. }),
+        "{refused:?}"
+    );
+    fs::remove_file(&ballast).expect("room again");
+    create(stored + 1).await.expect("service resumes");
+    for id in 1..=stored + 1 {
+        let found = store
+            .find(RecordKey::new(Kind(1), id))
+            .await
+            .expect("it can be read");
+        assert!(found.is_some(), "record {id} was acknowledged");
+    }
+    store.close().await;
 }
 
 fn secret_values(data: &str) -> Vec<String> {

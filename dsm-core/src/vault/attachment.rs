@@ -10,7 +10,7 @@ use super::act::Caller;
 use super::error::Error;
 use super::record::{Entity, Stored, Terms};
 use super::{Vault, kind};
-use crate::access::{Authorization, Permission, SecretTarget};
+use crate::access::{Permission, SecretTarget};
 use crate::audit::{ObjectKind, ObjectRef, Operation};
 use crate::id::{AuthorizationId, SecretId};
 use crate::secret::Secret;
@@ -56,7 +56,7 @@ impl Vault {
         caller: &Caller,
         id: AuthorizationId,
         secret: SecretId,
-    ) -> Result<Stored<Authorization>, Error> {
+    ) -> Result<(), Error> {
         let operation = Operation::AttachSecret;
         let object = ObjectRef::new(ObjectKind::Authorization, id, "");
         let permission = Permission::AuthorizationsWrite;
@@ -69,7 +69,14 @@ impl Vault {
         }
         let secret = self.secret(secret).await?;
         if self.attachment(id, secret.id).await?.is_some() {
-            return Ok(authorization);
+            drop(
+                self.act(
+                    permit,
+                    vec![caller.event(self, operation, authorization.object())],
+                )
+                .await?,
+            );
+            return Ok(());
         }
         let attachment = self
             .draft_attachment(id, secret.id, &caller.operator.name)
@@ -81,8 +88,8 @@ impl Vault {
             .await?;
         match self.commit(act, set).await {
             // Somebody else attached it meanwhile.
-            Ok(()) | Err(Error::Conflict(_)) => Ok(authorization),
-            Err(error) => Err(error),
+            Err(Error::Conflict(_)) => Ok(()),
+            result => result,
         }
     }
 

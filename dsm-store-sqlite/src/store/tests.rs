@@ -81,32 +81,6 @@ async fn a_set_without_room_does_not_fail_its_neighbours() {
 }
 
 #[tokio::test]
-#[ignore = "needs a file system with less than 64 MiB of room at $DSM_TEST_SMALL_DISK"]
-async fn a_full_disk_is_told_and_survived() {
-    let folder = std::env::var_os("DSM_TEST_SMALL_DISK").expect("a folder on a small disk");
-    let folder = tempfile::tempdir_in(folder).unwrap();
-    let store = SqliteStore::open(folder.path().join("store.db"))
-        .await
-        .unwrap();
-    let ballast = folder.path().join("ballast");
-    std::fs::write(&ballast, vec![1; 256 << 10]).unwrap();
-    let mut stored = 0;
-    let refused = loop {
-        match create(&store, stored + 1, 64 << 10).await {
-            Ok(()) => stored += 1,
-            refused => break refused,
-        }
-    };
-    assert!(no_room(&refused), "{refused:?}");
-    std::fs::remove_file(&ballast).unwrap();
-    create(&store, stored + 1, 64 << 10).await.unwrap();
-    for id in 1..=stored + 1 {
-        assert!(store.find(record(id, 0).key).await.unwrap().is_some());
-    }
-    store.close().await;
-}
-
-#[tokio::test]
 async fn own_commits_do_not_look_like_those_of_others() {
     let folder = tempfile::tempdir().unwrap();
     let options = OpenOptions::new(folder.path().join("store.db"));
