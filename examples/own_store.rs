@@ -1,6 +1,6 @@
 //! A store of your own. This one counts what it is asked; the rest it leaves to another store.
 //!
-//! A real one implements the same ten methods over its database and proves itself with
+//! A real one implements the same methods over its database and proves itself with
 //! `dsm_core::store_conformance!`.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -13,8 +13,8 @@ use dsm_core::crypto::StaticKeys;
 use dsm_core::entropy::OsEntropy;
 use dsm_core::secret::SecretData;
 use dsm_core::store::{
-    ChangeSet, Changes, Job, Kind, Lease, LogPage, LogQuery, LogRecord, MemoryStore, Page, Query,
-    Record, RecordKey, RecordPage, Store, StoreError, Term, Topic,
+    ChangeSet, Changes, Job, Kind, Lease, LogPage, LogQuery, LogRecord, MemoryStore, OperationId, Page,
+    Query, Record, RecordKey, RecordPage, Snapshot, Store, StoreError, Term, Topic,
 };
 use dsm_core::time::Timestamp;
 use dsm_core::vault::{Caller, SecretFields, Vault};
@@ -44,8 +44,16 @@ impl Store for CountingStore {
         self.inner.commit(set).await
     }
 
+    async fn resolve(&self, operation: OperationId) -> Result<bool, StoreError> {
+        self.inner.resolve(operation).await
+    }
+
     async fn next_id(&self, kind: Kind) -> Result<u64, StoreError> {
         self.inner.next_id(kind).await
+    }
+
+    async fn advance_ids(&self, kind: Kind, past: u64) -> Result<(), StoreError> {
+        self.inner.advance_ids(kind, past).await
     }
 
     async fn append_log(&self, records: Vec<LogRecord>) -> Result<(), StoreError> {
@@ -72,6 +80,10 @@ impl Store for CountingStore {
 
     async fn list_jobs(&self, topics: &[Topic], limit: usize) -> Result<Vec<Job>, StoreError> {
         self.inner.list_jobs(topics, limit).await
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.inner.snapshot().await
     }
 
     fn changes(&self) -> Changes {

@@ -1,9 +1,19 @@
 use std::collections::HashSet;
+use std::fmt;
 
 use super::{Job, JobKey, Lease, Record, RecordKey, Settlement, StoreError};
+use crate::time::Timestamp;
 
 /// The largest id, revision, subject or sequence; databases count in signed numbers.
 pub(super) const MAX_NUMBER: u64 = i64::MAX as u64;
+
+/// Refuses a number that no store takes.
+pub(super) fn check_number(number: u64) -> Result<(), StoreError> {
+    if number > MAX_NUMBER {
+        return Err(StoreError::backend("a number is beyond i64::MAX"));
+    }
+    Ok(())
+}
 
 /// Changes that take effect together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +24,9 @@ pub struct ChangeSet {
     pub jobs: Vec<JobChange>,
     /// Leases that end with this set; a lost one refuses the whole set.
     pub settled: Vec<(Lease, Settlement)>,
+    /// Names the set, so that what became of it can be told when the answer to its commit was lost:
+    /// see [`Store::resolve`](super::Store::resolve).
+    pub operation: Option<OperationId>,
 }
 
 /// One guarded change of a record.
@@ -36,6 +49,14 @@ pub enum Change {
         /// The revision it must have now.
         expected: u64,
     },
+    /// The record must be at `expected` and stays as it is: what the set was decided on still holds
+    /// when the set takes effect.
+    Check {
+        /// Which record.
+        key: RecordKey,
+        /// The revision it must have now.
+        expected: u64,
+    },
 }
 
 impl Change {
@@ -43,8 +64,58 @@ impl Change {
     pub fn key(&self) -> RecordKey {
         match self {
             Self::Create(record) | Self::Update { record, .. } => record.key,
-            Self::Delete { key, .. } => *key,
+            Self::Delete { key, .. } | Self::Check { key, .. } => *key,
         }
+    }
+
+    /// Whether the record is another one, or none, afterwards.
+    pub fn alters(&self) -> bool {
+        !matches!(self, Self::Check { .. })
+    }
+}
+
+/// Names one commit: the milliseconds since the Unix epoch in 6 bytes, big-endian, then 10 random
+/// ones. Stores remember it for at least an hour.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationId(pub [u8; 16]);
+
+impl OperationId {
+    /// A name for a commit that begins at `now`.
+    pub fn new(now: Timestamp, random: [u8; 10]) -> Self {
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&milliseconds(now));
+        id[6..].copy_from_slice(&random);
+        Self(id)
+    }
+
+    /// When the commit began, by the clock of who named it.
+    pub fn began_at(&self) -> Timestamp {
+        let [a, b, c, d, e, f, ..] = self.0;
+        let millis = i64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        Timestamp::from_timestamp_millis(millis).unwrap_or(Timestamp::MAX_UTC)
+    }
+
+    /// The lowest name that a commit of this instant can have: what is below began earlier.
+    pub fn lowest(at: Timestamp) -> Self {
+        Self::new(at, [0; 10])
+    }
+}
+
+fn milliseconds(at: Timestamp) -> [u8; 6] {
+    let millis = at.timestamp_millis().clamp(0, (1 << 48) - 1);
+    let [_, _, bytes @ ..] = millis.to_be_bytes();
+    bytes
+}
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OperationId({self})")
     }
 }
 
@@ -58,9 +129,12 @@ pub enum JobChange {
 }
 
 impl ChangeSet {
-    /// Whether there is nothing to do.
+    /// Whether there is nothing to do and nothing to remember.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.jobs.is_empty() && self.settled.is_empty()
+        self.records.is_empty()
+            && self.jobs.is_empty()
+            && self.settled.is_empty()
+            && self.operation.is_none()
     }
 
     /// Refuses, for a backend before it begins, what no store takes: a key that occurs twice, a
@@ -71,7 +145,7 @@ impl ChangeSet {
             let key = change.key();
             let revision = match change {
                 Change::Create(record) | Change::Update { record, .. } => record.revision,
-                Change::Delete { .. } => 0,
+                Change::Delete { .. } | Change::Check { .. } => 0,
             };
             if key.id > MAX_NUMBER || revision > MAX_NUMBER {
                 return Err(StoreError::backend(format!(
@@ -105,7 +179,7 @@ impl ChangeSet {
         let changed = self
             .records
             .iter()
-            .filter(|change| !matches!(change, Change::Create(_)));
+            .filter(|change| matches!(change, Change::Update { .. } | Change::Delete { .. }));
         changed.map(Change::key).collect()
     }
 
@@ -124,6 +198,18 @@ impl ChangeSet {
     /// Adds the removal of the record at revision `expected`.
     pub fn delete(mut self, key: RecordKey, expected: u64) -> Self {
         self.records.push(Change::Delete { key, expected });
+        self
+    }
+
+    /// Adds the condition that a record is at revision `expected`.
+    pub fn check_at(mut self, key: RecordKey, expected: u64) -> Self {
+        self.records.push(Change::Check { key, expected });
+        self
+    }
+
+    /// Names the set.
+    pub fn named(mut self, operation: OperationId) -> Self {
+        self.operation = Some(operation);
         self
     }
 

@@ -1,4 +1,4 @@
-use super::{JobKey, RecordKey};
+use super::{JobKey, OperationId, RecordKey};
 
 /// Why a store did not do as asked. Messages carry keys, never values.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,10 @@ pub enum StoreError {
     /// The job was leased to another worker, rescheduled or removed.
     #[error("the lease on {0} was lost")]
     LeaseLost(JobKey),
+    /// The set was given up: [`Store::resolve`](super::Store::resolve) told that it did not take
+    /// effect, so it never will.
+    #[error("operation {0} was given up before it took effect")]
+    GivenUp(OperationId),
     /// What is stored cannot be read as this backend wrote it.
     #[error("the store is damaged: {0}")]
     Corrupt(String),

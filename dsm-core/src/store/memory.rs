@@ -1,16 +1,23 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::{Bound, RangeBounds};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 
+use super::change::check_number;
 use super::{
     Change, ChangeSet, Changed, Changes, Job, JobChange, JobKey, Kind, Lease, LogPage, LogQuery,
-    LogRecord, Notifier, Order, Page, Query, Record, RecordKey, RecordPage, ServerId, Settlement,
-    Store, StoreError, Term, Topic,
+    LogRecord, Notifier, OperationId, Order, Page, Query, Record, RecordKey, RecordPage, ServerId,
+    Settlement, Snapshot, SnapshotPart, Store, StoreError, Term, Topic,
 };
 use crate::time::Timestamp;
+
+/// How long what became of an operation is remembered.
+const OPERATIONS_KEPT: TimeDelta = TimeDelta::hours(1);
+/// How many items a part of a snapshot has at most.
+const PART: usize = 256;
 
 /// A store in the process's memory: for tests and trials, and the reference for other backends.
 ///
@@ -76,10 +83,21 @@ impl Store for MemoryStore {
     async fn commit(&self, set: ChangeSet) -> Result<(), StoreError> {
         set.check()?;
         self.write(|state| {
+            if let Some(operation) = set.operation {
+                match state.operations.get(&operation) {
+                    Some(true) => return Ok(()),
+                    Some(false) => return Err(StoreError::GivenUp(operation)),
+                    None => {}
+                }
+            }
             state.check(&set)?;
             state.apply(set);
             Ok(())
         })
+    }
+
+    async fn resolve(&self, operation: OperationId) -> Result<bool, StoreError> {
+        self.write(|state| Ok(state.remember(operation, false)))
     }
 
     async fn next_id(&self, kind: Kind) -> Result<u64, StoreError> {
@@ -87,6 +105,15 @@ impl Store for MemoryStore {
             let last = state.sequences.entry(kind).or_default();
             *last += 1;
             Ok(*last)
+        })
+    }
+
+    async fn advance_ids(&self, kind: Kind, past: u64) -> Result<(), StoreError> {
+        check_number(past)?;
+        self.write(|state| {
+            let last = state.sequences.entry(kind).or_default();
+            *last = past.max(*last);
+            Ok(())
         })
     }
 
@@ -140,6 +167,10 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.read(|state| -> Box<dyn Snapshot> { Box::new(state.snapshot()) })
+    }
+
     fn changes(&self) -> Changes {
         self.read(|state| state.notifier.subscribe())
             // A stream whose sender is gone ends at once, as those of a closed store do.
@@ -169,7 +200,27 @@ struct State {
     due: BTreeSet<(Topic, Timestamp, u64)>,
     /// Counts the leases of all jobs, so that a job put again never repeats a generation.
     generation: u64,
+    /// Whether the commits of these names took effect.
+    operations: BTreeMap<OperationId, bool>,
     notifier: Notifier,
+}
+
+/// A copy of everything, taken at once.
+#[derive(Debug)]
+struct Copied {
+    parts: VecDeque<SnapshotPart>,
+    size: u64,
+}
+
+#[async_trait]
+impl Snapshot for Copied {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    async fn next(&mut self) -> Result<Option<SnapshotPart>, StoreError> {
+        Ok(self.parts.pop_front())
+    }
 }
 
 #[derive(Debug)]
@@ -191,7 +242,9 @@ impl State {
                     return Err(StoreError::AlreadyExists(record.key));
                 }
                 Change::Create(_) => {}
-                Change::Update { expected, .. } | Change::Delete { expected, .. } => {
+                Change::Update { expected, .. }
+                | Change::Delete { expected, .. }
+                | Change::Check { expected, .. } => {
                     if revision != Some(*expected) {
                         return Err(StoreError::RevisionMismatch(change.key()));
                     }
@@ -203,7 +256,7 @@ impl State {
 
     /// Whether the unique terms are still unique once the whole set is applied.
     fn check_unique(&self, set: &ChangeSet) -> Result<(), StoreError> {
-        let touched: BTreeSet<RecordKey> = set.records.iter().map(Change::key).collect();
+        let touched: BTreeSet<RecordKey> = altered(set).collect();
         let mut claimed = HashMap::new();
         for change in &set.records {
             let (Change::Create(record) | Change::Update { record, .. }) = change else {
@@ -226,7 +279,7 @@ impl State {
 
     /// Applies a set that was found to be applicable.
     fn apply(&mut self, set: ChangeSet) {
-        let keys: Vec<RecordKey> = set.records.iter().map(Change::key).collect();
+        let keys: Vec<RecordKey> = altered(&set).collect();
         // First all removals: a term may pass from one record of the set to another.
         for &key in &keys {
             self.remove(key);
@@ -234,7 +287,7 @@ impl State {
         for change in set.records {
             match change {
                 Change::Create(record) | Change::Update { record, .. } => self.insert(record),
-                Change::Delete { .. } => {}
+                Change::Delete { .. } | Change::Check { .. } => {}
             }
         }
         for (lease, settlement) in set.settled {
@@ -254,8 +307,45 @@ impl State {
                 }
             }
         }
+        if let Some(operation) = set.operation {
+            self.remember(operation, true);
+        }
         for key in keys {
             self.notifier.notify(Changed::Record(key));
+        }
+    }
+
+    /// Remembers what became of an operation, unless that is known, and tells it. What is older by
+    /// more than an hour is forgotten.
+    fn remember(&mut self, operation: OperationId, done: bool) -> bool {
+        let done = *self.operations.entry(operation).or_insert(done);
+        let began = operation.began_at();
+        if let Some(forgotten) = began.checked_sub_signed(OPERATIONS_KEPT) {
+            self.operations = self.operations.split_off(&OperationId::lowest(forgotten));
+        }
+        done
+    }
+
+    fn snapshot(&self) -> Copied {
+        let mut jobs: Vec<Job> = self.jobs.values().map(|slot| slot.job.clone()).collect();
+        jobs.sort_unstable_by_key(|job| job.key);
+        let mut sequences: Vec<(Kind, u64)> = self.sequences.clone().into_iter().collect();
+        sequences.sort_unstable();
+        let size = self.records.len() + self.log.len() + jobs.len();
+        let records: Vec<Record> = self.records.values().cloned().collect();
+        let mut parts = VecDeque::new();
+        let chunks = records.chunks(PART);
+        parts.extend(chunks.map(|chunk| SnapshotPart::Records(chunk.to_vec())));
+        let chunks = self.log.chunks(PART);
+        parts.extend(chunks.map(|chunk| SnapshotPart::Log(chunk.to_vec())));
+        let chunks = jobs.chunks(PART);
+        parts.extend(chunks.map(|chunk| SnapshotPart::Jobs(chunk.to_vec())));
+        if !sequences.is_empty() {
+            parts.push_back(SnapshotPart::Sequences(sequences));
+        }
+        Copied {
+            parts,
+            size: size as u64,
         }
     }
 
@@ -443,6 +533,12 @@ impl State {
             .filter(|(generation, _)| *generation == lease.generation)
             .ok_or(StoreError::LeaseLost(key))
     }
+}
+
+/// The records that the set leaves otherwise than they were.
+fn altered(set: &ChangeSet) -> impl Iterator<Item = RecordKey> {
+    let altering = set.records.iter().filter(|change| change.alters());
+    altering.map(Change::key)
 }
 
 /// The first `limit` of `found`, and whether there are more.

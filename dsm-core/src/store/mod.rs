@@ -19,6 +19,7 @@ mod memory;
 mod query;
 mod queue;
 mod record;
+mod snapshot;
 mod watch;
 
 use std::fmt::Debug;
@@ -26,13 +27,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use self::change::{Change, ChangeSet, JobChange};
+pub use self::change::{Change, ChangeSet, JobChange, OperationId};
 pub use self::error::StoreError;
 pub use self::log::{LogPage, LogQuery, LogRecord, ServerId};
 pub use self::memory::MemoryStore;
 pub use self::query::{Order, Page, Query, RecordPage};
 pub use self::queue::{Job, JobKey, Lease, Settlement, Topic};
 pub use self::record::{IndexTerm, Kind, Record, RecordKey, Term};
+pub use self::snapshot::{Snapshot, SnapshotPart};
 pub use self::watch::{Changed, Changes, Notifier};
 use crate::time::Timestamp;
 
@@ -66,16 +68,28 @@ pub trait Store: Send + Sync + Debug {
     ///
     /// - [`StoreError::AlreadyExists`]: a created key, or a unique term of a created or updated
     ///   record, is taken by another record (of the store as it is after the whole set).
-    /// - [`StoreError::RevisionMismatch`]: an updated or deleted record is absent or has another
-    ///   revision than expected.
+    /// - [`StoreError::RevisionMismatch`]: an updated, deleted or checked record is absent or has
+    ///   another revision than expected.
     /// - [`StoreError::LeaseLost`]: a settled lease is not the job's latest.
     /// - [`StoreError::Backend`]: the set is malformed, as [`ChangeSet::check`] tells.
-    /// - [`StoreError::Unavailable`]: the outcome is unknown or nothing was done.
+    /// - [`StoreError::GivenUp`]: the set's operation was resolved before as not having happened.
+    /// - [`StoreError::Unavailable`]: the outcome is unknown or nothing was done;
+    ///   [`resolve`](Store::resolve) tells which.
+    ///
+    /// A set whose operation took effect before is accepted and changes nothing.
     async fn commit(&self, set: ChangeSet) -> Result<(), StoreError>;
+
+    /// Tells whether the set of this name took effect. If it did not, it never will: a commit of
+    /// it that is still on its way is refused. To be asked within an hour of the commit.
+    async fn resolve(&self, operation: OperationId) -> Result<bool, StoreError>;
 
     /// A number greater than any that this instance returned for `kind`, starting at 1. Numbers may
     /// be skipped and are never returned twice, across restarts and instances as well.
     async fn next_id(&self, kind: Kind) -> Result<u64, StoreError>;
+
+    /// Makes every later number of `kind` greater than `past`, for records that were brought here
+    /// from elsewhere. Numbers never go back.
+    async fn advance_ids(&self, kind: Kind, past: u64) -> Result<(), StoreError>;
 
     /// Appends log records in order. A record whose `(server, sequence)` is present already is
     /// passed over, so that a batch can be repeated.
@@ -104,6 +118,10 @@ pub trait Store: Send + Sync + Debug {
 
     /// Jobs of `topics` by due time, for reports; leases do not matter.
     async fn list_jobs(&self, topics: &[Topic], limit: usize) -> Result<Vec<Job>, StoreError>;
+
+    /// Everything there is, as it is at one instant between this call and its return, however long
+    /// it takes to read and whatever is written meanwhile.
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
     /// A stream of what changes from now on.
     fn changes(&self) -> Changes;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::store::{
-    ChangeSet, Changes, Job, Kind, Lease, LogPage, LogQuery, LogRecord, Page, Query, Record,
-    RecordKey, RecordPage, Store, StoreError, Term, Topic,
+    ChangeSet, Changes, Job, Kind, Lease, LogPage, LogQuery, LogRecord, OperationId, Page, Query,
+    Record, RecordKey, RecordPage, Snapshot, Store, StoreError, Term, Topic,
 };
 use crate::time::Timestamp;
 
@@ -17,6 +17,10 @@ pub enum StoreCall {
     Read,
     /// `commit`.
     Commit,
+    /// `commit`, after it took effect: the answer is lost.
+    Answer,
+    /// `resolve`.
+    Resolve,
     /// `append_log`.
     AppendLog,
 }
@@ -41,7 +45,7 @@ impl FaultyStore {
         }
     }
 
-    /// From now on a call fails, without effect, when `fail` says so.
+    /// From now on a call fails when `fail` says so.
     pub fn fail_when(&self, fail: impl FnMut(StoreCall) -> bool + Send + 'static) {
         *self.fail.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(fail));
     }
@@ -116,11 +120,21 @@ impl Store for FaultyStore {
 
     async fn commit(&self, set: ChangeSet) -> Result<(), StoreError> {
         self.check(StoreCall::Commit)?;
-        self.inner.commit(set).await
+        self.inner.commit(set).await?;
+        self.check(StoreCall::Answer)
+    }
+
+    async fn resolve(&self, operation: OperationId) -> Result<bool, StoreError> {
+        self.check(StoreCall::Resolve)?;
+        self.inner.resolve(operation).await
     }
 
     async fn next_id(&self, kind: Kind) -> Result<u64, StoreError> {
         self.inner.next_id(kind).await
+    }
+
+    async fn advance_ids(&self, kind: Kind, past: u64) -> Result<(), StoreError> {
+        self.inner.advance_ids(kind, past).await
     }
 
     async fn append_log(&self, records: Vec<LogRecord>) -> Result<(), StoreError> {
@@ -148,6 +162,10 @@ impl Store for FaultyStore {
 
     async fn list_jobs(&self, topics: &[Topic], limit: usize) -> Result<Vec<Job>, StoreError> {
         self.inner.list_jobs(topics, limit).await
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.inner.snapshot().await
     }
 
     fn changes(&self) -> Changes {

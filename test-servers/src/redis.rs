@@ -1,0 +1,1 @@
+//! Redis, alone or behind Sentinel.
