@@ -76,6 +76,7 @@ impl Fault {
                 error @ (StoreError::AlreadyExists(_)
                 | StoreError::RevisionMismatch(_)
                 | StoreError::LeaseLost(_)
+                | StoreError::GivenUp(_)
                 | StoreError::Backend { .. }),
             ) => Ok(error),
             fault => Err(fault),

@@ -31,6 +31,7 @@ mod options;
 mod read;
 mod readers;
 mod schema;
+mod snapshot;
 mod store;
 mod write;
 mod writer;

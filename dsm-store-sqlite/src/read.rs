@@ -207,6 +207,55 @@ impl LogRow {
     }
 }
 
+/// Records by kind and id, after a place.
+pub(crate) async fn records_after(
+    connection: &mut SqliteConnection,
+    (kind, id): (i64, i64),
+    at_most: i64,
+) -> Result<Vec<Record>, Fault> {
+    let rows = sqlx::query!(
+        "SELECT kind, id, revision, created_at, expires_at, terms, body FROM record \
+         WHERE (kind, id) > (?, ?) ORDER BY kind, id LIMIT ?",
+        kind,
+        id,
+        at_most
+    )
+    .fetch_all(connection)
+    .await?;
+    let records = rows.into_iter().map(|row| {
+        let kind = Kind(short(row.kind)?);
+        let row = RecordRow {
+            id: row.id,
+            revision: row.revision,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            terms: row.terms,
+            body: row.body,
+        };
+        row.decode(kind)
+    });
+    Ok(records.collect::<Result<_, _>>()?)
+}
+
+/// The log in the order of appending, after a position.
+pub(crate) async fn log_after(
+    connection: &mut SqliteConnection,
+    position: i64,
+    at_most: i64,
+) -> Result<Vec<(u64, LogRecord)>, Fault> {
+    let rows = sqlx::query_as!(
+        LogRow,
+        "SELECT position, server, sequence, last_sequence, from_at, until_at, terms, body FROM log \
+         WHERE position > ? ORDER BY position LIMIT ?",
+        position,
+        at_most
+    )
+    .fetch_all(connection)
+    .await?;
+    let records = rows.into_iter().map(LogRow::decode);
+    Ok(records.collect::<Result<_, _>>()?)
+}
+
 /// Walks the first term's index, or that of the times, of the servers, or the positions.
 pub(crate) async fn read_log(
     connection: &mut SqliteConnection,

@@ -45,6 +45,10 @@ impl Readers {
         })
     }
 
+    pub(crate) fn options(&self) -> &OpenOptions {
+        &self.options
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.permits.is_closed()
     }

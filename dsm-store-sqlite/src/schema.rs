@@ -5,7 +5,10 @@ use crate::fault::Fault;
 
 /// Each step brings the schema from the version that is its index to the next, which it sets as
 /// `user_version`.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_initial.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/0001_initial.sql"),
+    include_str!("../migrations/0002_operations.sql"),
+];
 
 /// The `application_id` that the first step sets.
 const APPLICATION: i64 = 0x6473_6d31;

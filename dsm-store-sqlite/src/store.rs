@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dsm_core::store::{
-    ChangeSet, Changes, Job, Kind, Lease, LogPage, LogQuery, LogRecord, Notifier, Page, Query,
-    Record, RecordKey, RecordPage, Store, StoreError, Term, Topic,
+    ChangeSet, Changes, Job, Kind, Lease, LogPage, LogQuery, LogRecord, Notifier, OperationId,
+    Page, Query, Record, RecordKey, RecordPage, Snapshot, Store, StoreError, Term, Topic,
 };
 use dsm_core::time::Timestamp;
 use sqlx::ConnectOptions as _;
@@ -17,7 +17,8 @@ use tokio::task::JoinHandle;
 use crate::fault::Fault;
 use crate::options::OpenOptions;
 use crate::readers::{Readers, closed};
-use crate::write::{Append, BLOCK, Claim, Extend, Reserve, Touch};
+use crate::snapshot::SqliteSnapshot;
+use crate::write::{Advance, Append, BLOCK, Claim, Extend, Reserve, Resolve, Touch};
 use crate::writer::{WriterHandle, data_version};
 use crate::{file, read, schema};
 
@@ -122,6 +123,10 @@ impl Store for SqliteStore {
         self.writer.run(set).await
     }
 
+    async fn resolve(&self, operation: OperationId) -> Result<bool, StoreError> {
+        self.writer.run(Resolve(operation)).await
+    }
+
     async fn next_id(&self, kind: Kind) -> Result<u64, StoreError> {
         let mut ids = self.ids.lock().await;
         if self.readers.is_closed() {
@@ -134,6 +139,15 @@ impl Store for SqliteStore {
         let first = last - (BLOCK - 1);
         ids.insert(kind, first + 1..=last);
         Ok(first)
+    }
+
+    async fn advance_ids(&self, kind: Kind, past: u64) -> Result<(), StoreError> {
+        let mut ids = self.ids.lock().await;
+        self.writer.run(Advance(kind, past)).await?;
+        if ids.get(&kind).is_some_and(|block| *block.start() <= past) {
+            ids.remove(&kind);
+        }
+        Ok(())
     }
 
     async fn append_log(&self, records: Vec<LogRecord>) -> Result<(), StoreError> {
@@ -179,6 +193,15 @@ impl Store for SqliteStore {
         let mut reader = self.readers.acquire().await?;
         let found = read::list_jobs(&mut reader, topics, limit).await;
         reader.finish(found)
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        if self.readers.is_closed() {
+            return Err(closed());
+        }
+        Ok(Box::new(
+            SqliteSnapshot::begin(self.readers.options()).await?,
+        ))
     }
 
     fn changes(&self) -> Changes {

@@ -113,7 +113,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
         opened,
         Err(StoreError::NewerSchema {
             found: 99,
-            known: 1
+            known: 2
         })
     );
     assert!(refused, "{opened:?}");

@@ -75,7 +75,8 @@ impl Change {
 }
 
 /// Names one commit: the milliseconds since the Unix epoch in 6 bytes, big-endian, then 10 random
-/// ones. Stores remember it for at least an hour.
+/// ones. Only equality matters to a store; that new names come after old ones keeps an index small.
+/// A persistent store remembers it for at least an hour by its own clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperationId(pub [u8; 16]);
 
@@ -86,18 +87,6 @@ impl OperationId {
         id[..6].copy_from_slice(&milliseconds(now));
         id[6..].copy_from_slice(&random);
         Self(id)
-    }
-
-    /// When the commit began, by the clock of who named it.
-    pub fn began_at(&self) -> Timestamp {
-        let [a, b, c, d, e, f, ..] = self.0;
-        let millis = i64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-        Timestamp::from_timestamp_millis(millis).unwrap_or(Timestamp::MAX_UTC)
-    }
-
-    /// The lowest name that a commit of this instant can have: what is below began earlier.
-    pub fn lowest(at: Timestamp) -> Self {
-        Self::new(at, [0; 10])
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
 
 use super::change::check_number;
 use super::{
@@ -14,8 +13,9 @@ use super::{
 };
 use crate::time::Timestamp;
 
-/// How long what became of an operation is remembered.
-const OPERATIONS_KEPT: TimeDelta = TimeDelta::hours(1);
+/// Of how many operations it is remembered what became of them: nobody asks about one of a process
+/// that is gone, and a running one asks at once.
+const OPERATIONS_KEPT: usize = 1 << 16;
 /// How many items a part of a snapshot has at most.
 const PART: usize = 256;
 
@@ -201,7 +201,9 @@ struct State {
     /// Counts the leases of all jobs, so that a job put again never repeats a generation.
     generation: u64,
     /// Whether the commits of these names took effect.
-    operations: BTreeMap<OperationId, bool>,
+    operations: HashMap<OperationId, bool>,
+    /// Their names, the oldest first.
+    remembered: VecDeque<OperationId>,
     notifier: Notifier,
 }
 
@@ -315,15 +317,19 @@ impl State {
         }
     }
 
-    /// Remembers what became of an operation, unless that is known, and tells it. What is older by
-    /// more than an hour is forgotten.
+    /// Remembers what became of an operation, unless that is known, and tells it.
     fn remember(&mut self, operation: OperationId, done: bool) -> bool {
-        let done = *self.operations.entry(operation).or_insert(done);
-        let began = operation.began_at();
-        if let Some(forgotten) = began.checked_sub_signed(OPERATIONS_KEPT) {
-            self.operations = self.operations.split_off(&OperationId::lowest(forgotten));
+        let known = self.operations.entry(operation).or_insert_with(|| {
+            self.remembered.push_back(operation);
+            done
+        });
+        let known = *known;
+        if self.remembered.len() > OPERATIONS_KEPT
+            && let Some(oldest) = self.remembered.pop_front()
+        {
+            self.operations.remove(&oldest);
         }
-        done
+        known
     }
 
     fn snapshot(&self) -> Copied {

@@ -1,6 +1,7 @@
 //! The statements that write, each call within a transaction of the writer.
 
 mod log;
+mod operation;
 mod queue;
 mod records;
 
@@ -9,6 +10,8 @@ use dsm_core::store::{Change, ChangeSet, Kind, RecordKey};
 use sqlx::SqliteConnection;
 
 pub(crate) use self::log::Append;
+use self::operation::Met;
+pub(crate) use self::operation::Resolve;
 pub(crate) use self::queue::{Claim, Extend};
 use crate::encoding::{signed, unsigned};
 use crate::fault::Fault;
@@ -34,6 +37,11 @@ impl Work for ChangeSet {
     type Output = ();
 
     async fn run(&self, connection: &mut SqliteConnection) -> Result<(), Fault> {
+        if let Some(operation) = self.operation
+            && let Met::Done = operation::begin(connection, operation).await?
+        {
+            return Ok(());
+        }
         for (lease, settlement) in &self.settled {
             queue::settle(connection, lease, *settlement).await?;
         }
@@ -58,6 +66,10 @@ impl Work for ChangeSet {
                     records::remove_terms(connection, *key, &old).await?;
                     continue;
                 }
+                Change::Check { key, expected } => {
+                    records::present(connection, *key, *expected).await?;
+                    continue;
+                }
             };
             added.push((key, terms));
         }
@@ -72,7 +84,8 @@ impl Work for ChangeSet {
     }
 
     fn changes(&self) -> Vec<RecordKey> {
-        self.records.iter().map(Change::key).collect()
+        let altering = self.records.iter().filter(|change| change.alters());
+        altering.map(Change::key).collect()
     }
 }
 
@@ -97,6 +110,29 @@ impl Work for Reserve {
         .fetch_one(connection)
         .await?;
         Ok(unsigned(last)?)
+    }
+}
+
+/// Makes later blocks begin after a number.
+#[derive(Debug)]
+pub(crate) struct Advance(pub(crate) Kind, pub(crate) u64);
+
+#[async_trait]
+impl Work for Advance {
+    type Output = ();
+
+    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), Fault> {
+        let kind = i64::from(self.0.0);
+        let past = signed(self.1)?;
+        sqlx::query!(
+            "INSERT INTO sequence (kind, last) VALUES (?1, ?2) \
+             ON CONFLICT (kind) DO UPDATE SET last = max(last, ?2)",
+            kind,
+            past
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
     }
 }
 

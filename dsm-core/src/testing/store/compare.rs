@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use super::at;
 use crate::store::{
     Change, ChangeSet, IndexTerm, Job, JobChange, JobKey, Kind, Lease, LogQuery, LogRecord, Order,
-    Page, Query, Record, RecordKey, ServerId, Settlement, Store, StoreError, Term, Topic,
+    Page, Query, Record, RecordKey, ServerId, Settlement, SnapshotPart, Store, StoreError, Term,
+    Topic,
 };
 use crate::time::Timestamp;
 
@@ -162,6 +163,7 @@ fn change() -> impl Strategy<Value = (Guard, Change)> {
         3 => record().prop_map(Change::Create),
         3 => (record(), 0..4_u64).prop_map(|(record, expected)| Change::Update { record, expected }),
         1 => (key(), 0..4_u64).prop_map(|(key, expected)| Change::Delete { key, expected }),
+        1 => (key(), 0..4_u64).prop_map(|(key, expected)| Change::Check { key, expected }),
     ];
     (guard, change)
 }
@@ -363,7 +365,11 @@ impl Pair<'_> {
                 // A third of the updates are rewraps.
                 record.revision = found.revision + u64::from(record.revision != 1);
             }
-            (Change::Delete { expected, .. }, Guard::Present, Some(found)) => {
+            (
+                Change::Delete { expected, .. } | Change::Check { expected, .. },
+                Guard::Present,
+                Some(found),
+            ) => {
                 *expected = found.revision;
             }
             _ => {}
@@ -392,6 +398,7 @@ impl Pair<'_> {
         let query = LogQuery::newest(7);
         let expected = read_all(self.reference, &query).await;
         assert_eq!(read_all(self.subject, &query).await, expected);
+        assert_eq!(snapshot(self.subject).await, snapshot(self.reference).await);
     }
 }
 
@@ -425,6 +432,21 @@ async fn read_all(store: &dyn Store, query: &LogQuery) -> Vec<LogRecord> {
             None => return all,
         }
     }
+}
+
+/// All items of a snapshot; the numbers that were given are a backend's own.
+async fn snapshot(store: &dyn Store) -> (Vec<Record>, Vec<LogRecord>, Vec<Job>) {
+    let mut snapshot = store.snapshot().await.expect("a snapshot");
+    let (mut records, mut log, mut jobs) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(part) = snapshot.next().await.expect("a part") {
+        match part {
+            SnapshotPart::Records(more) => records.extend(more),
+            SnapshotPart::Log(more) => log.extend(more),
+            SnapshotPart::Jobs(more) => jobs.extend(more),
+            SnapshotPart::Sequences(_) => {}
+        }
+    }
+    (records, log, jobs)
 }
 
 fn same<T: std::fmt::Debug + PartialEq>(

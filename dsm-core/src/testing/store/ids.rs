@@ -46,3 +46,32 @@ pub async fn racing_callers_get_different_ids(store: Arc<dyn Store>) {
     }
     assert_eq!(all.len(), 16 * 40);
 }
+
+/// Records brought from elsewhere do not meet new ones, at once and for numbers held in reserve.
+pub async fn ids_go_on_after_what_was_brought(store: Arc<dyn Store>) {
+    store.advance_ids(KIND, 500).await.expect("advanced");
+    let next = store.next_id(KIND).await.expect("a number");
+    assert!(next > 500);
+    let far = next + 1_000_000;
+    store.advance_ids(KIND, far).await.expect("advanced");
+    let mut last = far;
+    for _ in 0..100 {
+        let next = store.next_id(KIND).await.expect("a number");
+        assert!(next > last);
+        last = next;
+    }
+    assert_eq!(store.next_id(Kind(1)).await.expect("a number"), 1);
+}
+
+/// A number of the past changes nothing; one that no store counts to is refused.
+pub async fn ids_never_go_back(store: Arc<dyn Store>) {
+    store.advance_ids(KIND, 900).await.expect("advanced");
+    let first = store.next_id(KIND).await.expect("a number");
+    for past in [0, 3, first - 1, first] {
+        store.advance_ids(KIND, past).await.expect("accepted");
+    }
+    assert!(store.next_id(KIND).await.expect("a number") > first);
+    let refused = store.advance_ids(KIND, u64::MAX).await;
+    assert!(refused.is_err());
+    assert!(store.next_id(KIND).await.expect("a number") < 2_000);
+}

@@ -11,7 +11,7 @@ use crate::store::{ChangeSet, Kind, Order, Page, Query, Record, RecordKey, Store
 use crate::time::Timestamp;
 
 /// How many records the case about paging under changes starts with.
-const MANY: u64 = 2_000;
+const MANY: u64 = 10_000;
 
 async fn ids(store: &dyn Store, query: &Query) -> Vec<u64> {
     let page = store.list(query, Page::first(100_000)).await;

@@ -8,9 +8,11 @@ pub mod compare;
 pub mod ids;
 pub mod listing;
 pub mod log;
+pub mod operations;
 pub mod queue;
 pub mod records;
 pub mod restart;
+pub mod snapshot;
 pub mod terms;
 
 use std::sync::Arc;
@@ -66,6 +68,7 @@ macro_rules! store_conformance {
             ids_go_on_after_a_restart,
             the_log_goes_on_after_a_restart,
             leases_survive_a_restart,
+            operations_survive_a_restart,
             an_abandoned_batch_is_whole_or_absent,
         ]);
     };
@@ -97,6 +100,10 @@ macro_rules! store_conformance {
             readers_never_meet_half_a_set,
             a_dropped_commit_leaves_the_store_whole,
             a_failing_set_leaves_its_neighbours_alone,
+            a_check_guards_its_set,
+            a_check_changes_nothing,
+            racing_checks_let_each_other_pass,
+            a_check_and_an_update_exclude_each_other,
         ]);
         $crate::store_conformance!(@stamp $make, terms: [
             a_unique_term_finds_its_record,
@@ -137,6 +144,25 @@ macro_rules! store_conformance {
             ids_start_at_one_and_grow,
             kinds_count_apart,
             racing_callers_get_different_ids,
+            ids_go_on_after_what_was_brought,
+            ids_never_go_back,
+        ]);
+        $crate::store_conformance!(@stamp $make, operations: [
+            a_committed_operation_is_told,
+            a_resolved_operation_is_given_up,
+            a_repeated_operation_changes_nothing,
+            a_refused_operation_did_not_happen,
+            operations_are_told_apart,
+            a_racing_commit_is_told_truly,
+            resolving_tells_no_subscriber,
+        ]);
+        $crate::store_conformance!(@stamp $make, snapshot: [
+            an_empty_store_is_an_empty_snapshot,
+            a_snapshot_holds_everything,
+            a_leased_job_is_in_the_snapshot,
+            a_snapshot_stays_at_its_instant,
+            a_snapshot_holds_no_half_set,
+            a_dropped_snapshot_is_harmless,
         ]);
         $crate::store_conformance!(@stamp $make, log: [
             an_appended_batch_is_read_back,
@@ -306,9 +332,11 @@ mod tests {
             include_str!("ids.rs"),
             include_str!("listing.rs"),
             include_str!("log.rs"),
+            include_str!("operations.rs"),
             include_str!("queue.rs"),
             include_str!("records.rs"),
             include_str!("restart.rs"),
+            include_str!("snapshot.rs"),
             include_str!("terms.rs"),
         ];
         let cases = sources.iter().flat_map(|source| {

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 
-use super::{KIND, at, commit, create, find, key, record, refused, revised, term, winners};
-use crate::store::{Change, ChangeSet, Kind, Page, Query, Record, RecordKey, Store, StoreError};
+use super::{
+    KIND, at, commit, create, find, find_by, key, record, refused, revised, term, winners,
+};
+use crate::store::{
+    Change, ChangeSet, Changed, Kind, Page, Query, Record, RecordKey, Store, StoreError,
+};
 use crate::time::from_micros;
 
 /// What was created is found as it was given.
@@ -391,5 +395,80 @@ pub async fn a_failing_set_leaves_its_neighbours_alone(store: Arc<dyn Store>) {
         let (id, result) = joined.expect("no panic");
         assert_eq!(result.is_ok(), id % 3 != 0, "{id}: {result:?}");
         assert_eq!(find(&*store, id).await.is_some(), id % 3 != 0, "{id}");
+    }
+}
+
+/// What a set was decided on must still hold: another revision or an absent record refuses it.
+pub async fn a_check_guards_its_set(store: Arc<dyn Store>) {
+    create(&*store, record(1)).await;
+    for (id, expected) in [(1, 2), (1, 0), (9, 1)] {
+        let set = ChangeSet::default()
+            .create(record(2))
+            .check_at(key(id), expected);
+        refused!(store.commit(set).await, RevisionMismatch(k) if k == key(id));
+        assert_eq!(find(&*store, 2).await, None);
+    }
+    let set = ChangeSet::default().check_at(key(1), 1).create(record(2));
+    commit(&*store, set).await;
+    assert_eq!(find(&*store, 2).await, Some(record(2)));
+}
+
+/// A checked record stays as it is, and nobody is told of it.
+pub async fn a_check_changes_nothing(store: Arc<dyn Store>) {
+    let checked = revised(1, 3).unique(term(1)).plain(term(2));
+    create(&*store, checked.clone()).await;
+    let mut changes = store.changes();
+    let set = ChangeSet::default().check_at(key(1), 3).create(record(2));
+    commit(&*store, set).await;
+    loop {
+        match changes.next().await.expect("the store is open") {
+            Changed::Record(changed) => break assert_eq!(changed, key(2)),
+            Changed::Unknown => {}
+        }
+    }
+    assert_eq!(find(&*store, 1).await, Some(checked.clone()));
+    assert_eq!(find_by(&*store, term(1)).await, Some(checked));
+    let taken = ChangeSet::default()
+        .check_at(key(1), 3)
+        .create(record(3).unique(term(1)));
+    refused!(store.commit(taken).await, AlreadyExists(_));
+}
+
+/// Many sets decided on one record take effect side by side.
+pub async fn racing_checks_let_each_other_pass(store: Arc<dyn Store>) {
+    create(&*store, record(1)).await;
+    let racing = (2..18).map(|id| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let set = ChangeSet::default().check_at(key(1), 1).create(record(id));
+            store.commit(set).await
+        })
+    });
+    for joined in join_all(racing).await {
+        joined.expect("no panic").expect("the set is committed");
+    }
+}
+
+/// Two sets, each checking what the other changes, do not both take effect.
+pub async fn a_check_and_an_update_exclude_each_other(store: Arc<dyn Store>) {
+    for round in 0..20 {
+        let (a, b) = (2 * round + 1, 2 * round + 2);
+        create(&*store, record(a)).await;
+        create(&*store, record(b)).await;
+        let racing = [(a, b), (b, a)].map(|(checked, changed)| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let set = ChangeSet::default()
+                    .check_at(key(checked), 1)
+                    .update(revised(changed, 2), 1);
+                store.commit(set).await
+            })
+        });
+        let results = join_all(racing).await;
+        let results: Vec<_> = results.into_iter().map(|r| r.expect("no panic")).collect();
+        let won = winners(&results, |error| {
+            matches!(error, StoreError::RevisionMismatch(_))
+        });
+        assert_eq!(won, 1, "exactly one set takes effect");
     }
 }

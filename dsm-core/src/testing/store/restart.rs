@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{Fixture, KIND, at, commit, create, find, find_by, record, refused, revised, term};
 use crate::store::{
-    ChangeSet, Job, JobKey, LogQuery, LogRecord, Page, Query, ServerId, Settlement, Store,
-    StoreExt as _, Topic,
+    ChangeSet, Job, JobKey, LogQuery, LogRecord, OperationId, Page, Query, ServerId, Settlement,
+    Store, StoreExt as _, Topic,
 };
 
 async fn reopened(fixture: &dyn Fixture) -> Arc<dyn Store> {
@@ -77,6 +77,21 @@ pub async fn the_log_goes_on_after_a_restart(fixture: &dyn Fixture) {
     assert_eq!(after.records[1..], before.records);
     assert!(after.records[0].0 > before.records[0].0);
     assert_eq!(after.records[0].1, batch(3));
+}
+
+/// What became of a commit is known after its process ended.
+pub async fn operations_survive_a_restart(fixture: &dyn Fixture) {
+    let [done, given_up] = [1, 2].map(|number| OperationId::new(at(0), [number; 10]));
+    let store = fixture.store().await;
+    let set = ChangeSet::default().create(record(1)).named(done);
+    commit(&*store, set.clone()).await;
+    assert!(!store.resolve(given_up).await.expect("an answer"));
+    drop(store);
+    let store = reopened(fixture).await;
+    assert!(store.resolve(done).await.expect("an answer"));
+    commit(&*store, set).await;
+    let set = ChangeSet::default().create(record(2)).named(given_up);
+    refused!(store.commit(set).await, GivenUp(_));
 }
 
 /// A lease outlives the process, and its generation is not given out again.
