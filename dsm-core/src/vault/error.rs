@@ -115,7 +115,8 @@ impl From<StoreError> for Error {
         match error {
             StoreError::RevisionMismatch(_) | StoreError::LeaseLost(_) => Self::Stale,
             StoreError::AlreadyExists(_) => Self::Conflict("the name is taken".to_owned()),
-            StoreError::Unavailable { reason, source } => Self::Unavailable { reason, source },
+            StoreError::Unavailable { reason, source }
+            | StoreError::OutcomeUnknown { reason, source } => Self::Unavailable { reason, source },
             other => Self::Internal {
                 reason: other.to_string(),
                 source: Some(other.into()),

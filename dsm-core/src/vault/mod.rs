@@ -12,6 +12,7 @@ mod authorization;
 mod cache;
 mod check;
 mod client;
+mod commit;
 mod error;
 mod init;
 mod kind;

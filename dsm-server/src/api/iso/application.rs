@@ -1,13 +1,14 @@
 //! The caller's application: what it may read, how it registers, and how it gives up.
 
-use dsm_core::vault::{ApplicationFields, AuthorizationFields, Error, Registered, Registration};
+use dsm_core::access::Principal;
+use dsm_core::vault::{ApplicationFields, AuthorizationFields, Registered, Registration};
 use http::StatusCode;
 use serde::Serialize;
 
 use super::input::Input;
 use super::reply::done;
 use super::shape::ApplicationBody;
-use super::{ATTEMPTS, principal};
+use super::{anew, principal};
 use crate::api::status::Failure;
 use crate::app::App;
 use crate::http::call::{Call, Reply};
@@ -38,16 +39,12 @@ pub(super) async fn read(app: &App, call: &Call) -> Result<Reply, Failure> {
 
 /// `POST /iso/dapp/application`.
 pub(super) async fn register(app: &App, call: &Call) -> Result<Reply, Failure> {
-    let principal = principal(app, call).await?;
-    let mut attempt = 1;
-    let registered = loop {
+    let register = async |principal: &Principal| {
         let registration = registration_of(call)?;
-        let result = app.vault.register_application(&principal, registration);
-        match result.await {
-            Err(Error::Stale) if attempt < ATTEMPTS => attempt += 1,
-            registered => break registered?,
-        }
+        let result = app.vault.register_application(principal, registration);
+        Ok(result.await?)
     };
+    let (_, registered) = anew(app, call, register).await?;
     let body = Credentials {
         id: &registered.credentials.client_id,
         signature: registered.credentials.client_secret.expose(),
@@ -57,15 +54,11 @@ pub(super) async fn register(app: &App, call: &Call) -> Result<Reply, Failure> {
 
 /// `DELETE /iso/dapp/application/authorization`.
 pub(super) async fn revoke(app: &App, call: &Call) -> Result<Reply, Failure> {
-    let principal = principal(app, call).await?;
-    Input::of(call)?.finish()?;
-    let mut attempt = 1;
-    loop {
-        match app.vault.revoke_self(&principal).await {
-            Err(Error::Stale) if attempt < ATTEMPTS => attempt += 1,
-            revoked => break revoked?,
-        }
-    }
+    anew(app, call, async |principal| {
+        Input::of(call)?.finish()?;
+        Ok(app.vault.revoke_self(principal).await?)
+    })
+    .await?;
     Ok(done(
         StatusCode::OK,
         "Authorization deleted successfully.",

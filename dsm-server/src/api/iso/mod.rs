@@ -18,7 +18,7 @@ use http::Method;
 use http::header::AUTHORIZATION;
 
 pub use self::reply::refuse;
-use crate::api::status::Failure;
+use crate::api::status::{Failure, Kind};
 use crate::app::App;
 use crate::http::call::{Call, Reply, Surface};
 use crate::http::router::Route;
@@ -93,6 +93,23 @@ where
     F: Future<Output = Reply> + Send + 'static,
 {
     Route::new(method, pattern, Surface::Iso, name, handler)
+}
+
+/// Does as the caller asks, and again where another change came in between: of the object, or of the
+/// policy, which then is decided on as it is now.
+async fn anew<T>(
+    app: &App,
+    call: &Call,
+    mut attempt: impl AsyncFnMut(&Principal) -> Result<T, Failure>,
+) -> Result<(Principal, T), Failure> {
+    let mut attempts = 1;
+    loop {
+        let principal = principal(app, call).await?;
+        match attempt(&principal).await {
+            Err(failure) if failure.kind == Kind::Stale && attempts < ATTEMPTS => attempts += 1,
+            done => break Ok((principal, done?)),
+        }
+    }
 }
 
 /// Who calls, by the bearer token ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)).

@@ -2,6 +2,7 @@
 
 use std::slice;
 
+use dsm_core::access::Principal;
 use dsm_core::secret::{Identity, IdentityError};
 use dsm_core::vault::{Error, FieldError, Registry, RenewalFields, SecretFields, Written};
 use http::StatusCode;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use super::input::Input;
 use super::reply::done;
 use super::shape::{ApplicationBody, Secret};
-use super::{ATTEMPTS, principal};
+use super::{anew, principal};
 use crate::api::status::Failure;
 use crate::app::App;
 use crate::http::call::{Call, Reply};
@@ -58,16 +59,12 @@ pub(super) async fn list(app: &App, call: &Call) -> Result<Reply, Failure> {
 
 /// `DELETE /iso/sctm/secret/{identity}`: it is disabled, not destroyed.
 pub(super) async fn delete(app: &App, call: &Call) -> Result<Reply, Failure> {
-    let principal = principal(app, call).await?;
-    let identity = identity_of(call)?;
-    Input::of(call)?.finish()?;
-    let mut attempt = 1;
-    loop {
-        match app.vault.delete_secret(&principal, &identity).await {
-            Err(Error::Stale) if attempt < ATTEMPTS => attempt += 1,
-            deleted => break deleted?,
-        }
-    }
+    anew(app, call, async |principal| {
+        let identity = identity_of(call)?;
+        Input::of(call)?.finish()?;
+        Ok(app.vault.delete_secret(principal, &identity).await?)
+    })
+    .await?;
     Ok(done(
         StatusCode::OK,
         "Secret deleted successfully.",
@@ -77,15 +74,11 @@ pub(super) async fn delete(app: &App, call: &Call) -> Result<Reply, Failure> {
 
 /// `POST /iso/sctm/secret`: makes it, or changes the one with this identity.
 pub(super) async fn write(app: &App, call: &Call) -> Result<Reply, Failure> {
-    let principal = principal(app, call).await?;
-    let mut attempt = 1;
-    let Written { secret, created } = loop {
+    let write = async |principal: &Principal| {
         let (identity, fields) = secret_of(call)?;
-        match app.vault.write_secret(&principal, &identity, fields).await {
-            Err(Error::Stale) if attempt < ATTEMPTS => attempt += 1,
-            written => break written?,
-        }
+        Ok(app.vault.write_secret(principal, &identity, fields).await?)
     };
+    let (principal, Written { secret, created }) = anew(app, call, write).await?;
     let authorization = principal.authorization();
     let system = app
         .vault
