@@ -1,6 +1,5 @@
 //! The caller's application: what it may read, how it registers, and how it gives up.
 
-use dsm_core::access::Principal;
 use dsm_core::vault::{ApplicationFields, AuthorizationFields, Registered, Registration};
 use http::StatusCode;
 use serde::Serialize;
@@ -8,7 +7,7 @@ use serde::Serialize;
 use super::input::Input;
 use super::reply::done;
 use super::shape::ApplicationBody;
-use super::{anew, principal};
+use super::{Attempts, principal};
 use crate::api::status::Failure;
 use crate::app::App;
 use crate::http::call::{Call, Reply};
@@ -39,12 +38,16 @@ pub(super) async fn read(app: &App, call: &Call) -> Result<Reply, Failure> {
 
 /// `POST /iso/dapp/application`.
 pub(super) async fn register(app: &App, call: &Call) -> Result<Reply, Failure> {
-    let register = async |principal: &Principal| {
+    let mut attempts = Attempts::default();
+    let registered = loop {
+        let principal = principal(app, call).await?;
         let registration = registration_of(call)?;
-        let result = app.vault.register_application(principal, registration);
-        Ok(result.await?)
+        let registered = app.vault.register_application(&principal, registration);
+        let registered = registered.await;
+        if !attempts.again(&registered) {
+            break registered?;
+        }
     };
-    let (_, registered) = anew(app, call, register).await?;
     let body = Credentials {
         id: &registered.credentials.client_id,
         signature: registered.credentials.client_secret.expose(),
@@ -54,11 +57,15 @@ pub(super) async fn register(app: &App, call: &Call) -> Result<Reply, Failure> {
 
 /// `DELETE /iso/dapp/application/authorization`.
 pub(super) async fn revoke(app: &App, call: &Call) -> Result<Reply, Failure> {
-    anew(app, call, async |principal| {
+    let mut attempts = Attempts::default();
+    loop {
+        let principal = principal(app, call).await?;
         Input::of(call)?.finish()?;
-        Ok(app.vault.revoke_self(principal).await?)
-    })
-    .await?;
+        let revoked = app.vault.revoke_self(&principal).await;
+        if !attempts.again(&revoked) {
+            break revoked?;
+        }
+    }
     Ok(done(
         StatusCode::OK,
         "Authorization deleted successfully.",

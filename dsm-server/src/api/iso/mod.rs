@@ -14,11 +14,12 @@ mod token;
 use std::sync::Arc;
 
 use dsm_core::access::Principal;
+use dsm_core::vault::Error;
 use http::Method;
 use http::header::AUTHORIZATION;
 
 pub use self::reply::refuse;
-use crate::api::status::{Failure, Kind};
+use crate::api::status::Failure;
 use crate::app::App;
 use crate::http::call::{Call, Reply, Surface};
 use crate::http::router::Route;
@@ -95,20 +96,16 @@ where
     Route::new(method, pattern, Surface::Iso, name, handler)
 }
 
-/// Does as the caller asks, and again where another change came in between: of the object, or of the
-/// policy, which then is decided on as it is now.
-async fn anew<T>(
-    app: &App,
-    call: &Call,
-    mut attempt: impl AsyncFnMut(&Principal) -> Result<T, Failure>,
-) -> Result<(Principal, T), Failure> {
-    let mut attempts = 1;
-    loop {
-        let principal = principal(app, call).await?;
-        match attempt(&principal).await {
-            Err(failure) if failure.kind == Kind::Stale && attempts < ATTEMPTS => attempts += 1,
-            done => break Ok((principal, done?)),
-        }
+/// Counts how often a write is tried. Another change may come in between, of the object or of the
+/// policy, on which then is decided anew.
+#[derive(Default)]
+struct Attempts(usize);
+
+impl Attempts {
+    /// Whether a write that ended so is to be tried again.
+    fn again<T>(&mut self, result: &Result<T, Error>) -> bool {
+        self.0 += 1;
+        matches!(result, Err(Error::Stale)) && self.0 < ATTEMPTS
     }
 }
 

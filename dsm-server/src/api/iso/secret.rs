@@ -2,7 +2,6 @@
 
 use std::slice;
 
-use dsm_core::access::Principal;
 use dsm_core::secret::{Identity, IdentityError};
 use dsm_core::vault::{Error, FieldError, Registry, RenewalFields, SecretFields, Written};
 use http::StatusCode;
@@ -11,7 +10,7 @@ use serde::Serialize;
 use super::input::Input;
 use super::reply::done;
 use super::shape::{ApplicationBody, Secret};
-use super::{anew, principal};
+use super::{Attempts, principal};
 use crate::api::status::Failure;
 use crate::app::App;
 use crate::http::call::{Call, Reply};
@@ -59,12 +58,16 @@ pub(super) async fn list(app: &App, call: &Call) -> Result<Reply, Failure> {
 
 /// `DELETE /iso/sctm/secret/{identity}`: it is disabled, not destroyed.
 pub(super) async fn delete(app: &App, call: &Call) -> Result<Reply, Failure> {
-    anew(app, call, async |principal| {
+    let mut attempts = Attempts::default();
+    loop {
+        let principal = principal(app, call).await?;
         let identity = identity_of(call)?;
         Input::of(call)?.finish()?;
-        Ok(app.vault.delete_secret(principal, &identity).await?)
-    })
-    .await?;
+        let deleted = app.vault.delete_secret(&principal, &identity).await;
+        if !attempts.again(&deleted) {
+            break deleted?;
+        }
+    }
     Ok(done(
         StatusCode::OK,
         "Secret deleted successfully.",
@@ -74,11 +77,15 @@ pub(super) async fn delete(app: &App, call: &Call) -> Result<Reply, Failure> {
 
 /// `POST /iso/sctm/secret`: makes it, or changes the one with this identity.
 pub(super) async fn write(app: &App, call: &Call) -> Result<Reply, Failure> {
-    let write = async |principal: &Principal| {
+    let mut attempts = Attempts::default();
+    let (principal, Written { secret, created }) = loop {
+        let principal = principal(app, call).await?;
         let (identity, fields) = secret_of(call)?;
-        Ok(app.vault.write_secret(principal, &identity, fields).await?)
+        let written = app.vault.write_secret(&principal, &identity, fields).await;
+        if !attempts.again(&written) {
+            break (principal, written?);
+        }
     };
-    let (principal, Written { secret, created }) = anew(app, call, write).await?;
     let authorization = principal.authorization();
     let system = app
         .vault
