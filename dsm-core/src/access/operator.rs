@@ -127,6 +127,8 @@ permissions! {
     OperatorsWrite = "Operators.Write",
     /// Read the audit trail and the logs.
     AuditView = "Audit.View",
+    /// Take a backup of everything, sealed.
+    VaultBackup = "Vault.Backup",
 }
 
 impl fmt::Display for Permission {

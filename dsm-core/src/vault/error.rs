@@ -145,6 +145,9 @@ pub enum OpenError {
     /// The store holds a vault, or records of one, already.
     #[error("the store is not empty; nothing is initialised over existing data")]
     NotEmpty,
+    /// A migration or restore into the store was begun and not finished.
+    #[error("a migration or restore into this store has not finished; run it again to its end")]
+    Unfinished,
     /// The root keys cannot be had.
     #[error(transparent)]
     Key(#[from] KeyError),
