@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::item::{Contents, Origin, Part, Tally, encode};
-use super::{BackupHeader, Progress, TransferError};
+use super::{BackupHeader, Progress, TransferError, copy};
 use crate::crypto::{Context, KeyProvider, RootKeyId, Sealer};
 use crate::entropy::Entropy;
-use crate::store::{Snapshot, SnapshotPart, StoreError};
+use crate::store::{Snapshot, SnapshotPart, Store, StoreError};
 use crate::time::{Clock, Timestamp};
+use crate::vault::find_vault_record;
 
 const MAGIC: &[u8] = b"dsm-backup\n";
 const FORMAT: u32 = 1;
@@ -134,12 +135,28 @@ impl Backup {
         &self.contents
     }
 
-    /// What a transfer from it is named after.
-    pub fn origin(&self) -> Origin {
-        Origin::of("backup", &self.header.backup)
+    /// Copies everything into the empty store `to`, as [`copy`](super::copy()) does.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError::OtherVault`] when `to` holds another vault, [`TransferError::NotEmpty`] when
+    /// it holds the same one or anything else.
+    pub async fn restore(
+        &self,
+        to: &dyn Store,
+        progress: impl FnMut(Progress) + Send,
+    ) -> Result<Contents, TransferError> {
+        let found = find_vault_record(to).await?;
+        let found = found.and_then(|record| record.body.first_chunk().copied());
+        if let Some(found) = found.filter(|found| *found != self.header.vault) {
+            let backup = self.header.vault;
+            return Err(TransferError::OtherVault { backup, found });
+        }
+        let origin = Origin::of("backup", &self.header.backup);
+        copy(&mut self.snapshot()?, origin, to, progress).await
     }
 
-    /// Reads it again, for [`copy`](super::copy()).
+    /// Reads it again.
     pub fn snapshot(&self) -> Result<impl Snapshot + use<>, TransferError> {
         let contents = &self.contents;
         let size = contents.records + contents.log + contents.jobs;

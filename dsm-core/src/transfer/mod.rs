@@ -64,6 +64,18 @@ pub enum TransferError {
     /// The destination holds something that this transfer did not bring.
     #[error("the destination is not empty: {0}; give an empty one")]
     NotEmpty(String),
+    /// The destination holds a vault that the backup is not of.
+    #[error(
+        "the backup is of vault {}, the destination holds vault {}; give an empty one",
+        Hex(.backup),
+        Hex(.found)
+    )]
+    OtherVault {
+        /// The vault of the backup.
+        backup: [u8; 16],
+        /// The vault in the destination.
+        found: [u8; 16],
+    },
     /// The source has no vault.
     #[error("there is no vault in the source")]
     NoVault,

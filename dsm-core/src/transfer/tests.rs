@@ -197,13 +197,23 @@ async fn a_backup_is_restored_whole() {
     let backup = backup.expect("a backup");
     assert_eq!((backup.header(), backup.contents()), (&header, &written));
     let to = Arc::new(MemoryStore::new());
-    let mut snapshot = backup.snapshot().expect("it is read again");
-    let restored = copy(&mut snapshot, backup.origin(), &*to, |_| ()).await;
+    let restored = backup.restore(&*to, |_| ()).await;
     assert_eq!(restored.expect("restored"), written);
-    let opened = Vault::builder_dyn(to, Arc::clone(&source.keys))
-        .open()
-        .await;
-    opened.expect("the vault opens");
+    let opened = Vault::builder_dyn(to.clone(), Arc::clone(&source.keys)).open();
+    opened.await.expect("the vault opens");
+
+    // Never over a vault, be it the same one or another.
+    let again = backup.restore(&*to, |_| ()).await;
+    assert!(
+        matches!(again, Err(TransferError::NotEmpty(_))),
+        "{again:?}"
+    );
+    let other = self::source().await;
+    let refused = backup.restore(&*other.store, |_| ()).await;
+    assert!(
+        matches!(&refused, Err(TransferError::OtherVault { backup, .. }) if *backup == header.vault),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -249,14 +259,14 @@ async fn a_damaged_backup_is_refused() {
         Backup::open(&path, Arc::clone(&source.keys), Arc::new(OsEntropy)).map(drop)
     };
     open(&whole).expect("it is whole");
-    for length in (0..whole.len()).step_by(whole.len() / 97) {
+    for length in (0..whole.len()).step_by(whole.len() / 31) {
         let refused = open(&whole[..length]);
         assert!(
             matches!(refused, Err(TransferError::Damaged(_))),
             "{length}: {refused:?}"
         );
     }
-    for place in (0..whole.len()).step_by(whole.len() / 97) {
+    for place in (0..whole.len()).step_by(whole.len() / 31) {
         let mut altered = whole.clone();
         altered[place] ^= 1;
         assert!(open(&altered).is_err(), "{place}");
