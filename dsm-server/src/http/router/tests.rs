@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH};
+use http::header::{ALLOW, CONTENT_LENGTH, HeaderMap};
 use http::{Method, Request, StatusCode};
 use tokio::sync::Notify;
 
@@ -222,13 +222,12 @@ async fn a_panic_is_an_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_ends_is_given_up() {
     let router = router();
-    let head = super::Head {
+    let head = Arc::new(super::Head {
         method: Method::POST,
-        path: "/iso/oauth2/token".into(),
-        query: String::new(),
-        headers: Arc::default(),
+        uri: "/iso/oauth2/token".parse().expect("a path"),
+        headers: HeaderMap::new(),
         peer: peer(),
-    };
+    });
     let never = futures_util::stream::once(pending::<Result<Bytes, ()>>());
     let reply = router.answer(head, Some(never)).await;
     assert_eq!(reply.status, StatusCode::REQUEST_TIMEOUT);
