@@ -201,7 +201,7 @@ async fn bodies_are_limited_whatever_length_they_declare() {
 #[tokio::test]
 async fn chunks_are_joined_in_order() {
     let chunks = [b"ab".as_slice(), b"", b"cd", b"e"].map(Ok::<_, ()>);
-    let headers = http::HeaderMap::new();
+    let headers = HeaderMap::new();
     let body = super::read_body(&headers, futures_util::stream::iter(chunks), 5).await;
     assert_eq!(body.expect("within the limit"), "abcde");
     let broken = futures_util::stream::iter([Ok(b"ab".as_slice()), Err(())]);
