@@ -17,9 +17,11 @@ const VERSION: i64 = 1;
 const REDIS: u32 = 7;
 
 /// By each of these an acknowledged write survives a crash, and nothing is evicted.
-const SETTINGS: [(&str, &str); 3] = [
+const SETTINGS: [(&str, &str); 4] = [
     ("appendonly", "yes"),
     ("appendfsync", "always"),
+    // Otherwise nothing is synced while the file is rewritten.
+    ("no-appendfsync-on-rewrite", "no"),
     ("maxmemory-policy", "noeviction"),
 ];
 
@@ -74,8 +76,9 @@ pub(crate) async fn check_settings(link: &Link, name: &str) -> Result<(), StoreE
             ),
             None => format!(
                 "{name} does not tell its settings (CONFIG GET is refused), so it cannot be checked \
-                 that appendonly is yes, appendfsync always and maxmemory-policy noeviction: allow \
-                 CONFIG GET, or see to them and start with --accept-data-loss"
+                 that appendonly is yes, appendfsync always, no-appendfsync-on-rewrite no and \
+                 maxmemory-policy noeviction: allow CONFIG GET, or see to them and start with \
+                 --accept-data-loss"
             ),
         };
         return Err(StoreError::backend(Unsafe(problem)));

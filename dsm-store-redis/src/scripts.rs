@@ -19,7 +19,7 @@ pub(crate) struct Script {
 impl Script {
     fn new(flags: &str, body: &str) -> Self {
         let text = format!(
-            "#!lua flags={flags}\n{}local KEPT = {KEPT_MILLIS}\n{}\n{body}",
+            "#!lua{flags}\n{}local KEPT = {KEPT_MILLIS}\n{}\n{body}",
             keys::definitions(),
             include_str!("scripts/prelude.lua"),
         );
@@ -42,12 +42,12 @@ impl fmt::Debug for Script {
     }
 }
 
-// A script with a first line of flags is refused before it begins when it may write and Redis has no
+// A script with such a first line is refused before it begins when it may write and Redis has no
 // room, cannot persist or is a replica; see https://redis.io/docs/latest/develop/programmability/lua-api/
 const WRITES: &str = "";
-const READS: &str = "no-writes";
+const READS: &str = " flags=no-writes";
 /// For what makes room: it runs when there is none.
-const FREES: &str = "allow-oom";
+const FREES: &str = " flags=allow-oom";
 
 macro_rules! scripts {
     ($($name:ident: $flags:ident $file:literal,)+) => {$(

@@ -27,8 +27,8 @@ use crate::target::Target;
 use crate::watch::Watch;
 use crate::{open, write};
 
-/// Within which every call answers.
-const CALL: Duration = Duration::from_millis(3_900);
+/// Within which every call answers, but for a commit's wait for its own change.
+const CALL: Duration = Duration::from_millis(3_500);
 /// How many numbers are reserved at once.
 const BLOCK: u64 = 32;
 

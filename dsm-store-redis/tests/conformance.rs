@@ -38,6 +38,26 @@ impl Prefix {
     }
 }
 
+impl Drop for Prefix {
+    /// A server that outlives the tests keeps nothing of theirs.
+    fn drop(&mut self) {
+        if env::var_os("DSM_TEST_REDIS_URL").is_none() {
+            return;
+        }
+        let (url, prefix) = self.url.split_once("prefix=").expect("it has a prefix");
+        let client = redis::Client::open(url.trim_end_matches(['?', '&']));
+        let removed = client.and_then(|client| {
+            let mut connection = client.get_connection()?;
+            let mut find = redis::cmd("KEYS");
+            let keys: Vec<Vec<u8>> = find.arg(format!("{{{prefix}}}:*")).query(&mut connection)?;
+            redis::cmd("UNLINK").arg(keys).exec(&mut connection)
+        });
+        if let Err(error) = removed {
+            eprintln!("keys of the tests were left behind: {error}");
+        }
+    }
+}
+
 #[async_trait]
 impl Fixture for Prefix {
     async fn store(&self) -> Arc<dyn Store> {

@@ -24,6 +24,7 @@ async fn settings_that_lose_data_are_refused() {
     for (setting, value, needed) in [
         ("appendonly", "no", "yes"),
         ("appendfsync", "everysec", "always"),
+        ("no-appendfsync-on-rewrite", "yes", "no"),
         ("maxmemory-policy", "allkeys-lru", "noeviction"),
     ] {
         let server = start(&[(setting, value)]);
@@ -42,7 +43,7 @@ async fn settings_that_lose_data_are_refused() {
 async fn settings_that_are_not_told_are_refused() {
     let server = start(&[]);
     let user = [
-        "acl", "setuser", "app", "on", ">hunter2", "~*", "&*", "+@all", "-config",
+        "acl", "setuser", "app", "on", ">hunter2", "~{dsm}:*", "&*", "+@all", "-config",
     ];
     server.cli(&user).unwrap();
     let url = server.url().replace("//", "//app:hunter2@");
@@ -61,7 +62,9 @@ async fn settings_that_are_not_told_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_told_without_the_password() {
-    let server = start(&[("requirepass", "hunter3")]);
+    let server = start(&[]);
+    let set = ["config", "set", "requirepass", "hunter3"];
+    server.cli(&set).unwrap();
     let url = server.url().replace("//", "//:hunter2@");
     let error = open(&url).await.expect_err("it is refused");
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
@@ -188,6 +191,28 @@ async fn a_lost_script_cache_is_filled_again() {
     server().cli(&["script", "flush"]).unwrap();
     let found = store.find_by(KIND, &common::term(2)).await.unwrap();
     assert_eq!(found, Some(record(2, 10)));
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_end_at_the_largest() {
+    let store = open(&server().fresh_url()).await.unwrap();
+    let largest = i64::MAX.unsigned_abs();
+    // Beyond 2^53 the numbers of a script would not be exact.
+    let far = (1 << 60) + 1;
+    store.advance_ids(KIND, far).await.unwrap();
+    store.advance_ids(KIND, far - 1).await.unwrap();
+    assert_eq!(store.next_id(KIND).await.unwrap(), far + 1);
+    store.advance_ids(KIND, largest - 2).await.unwrap();
+    assert_eq!(store.next_id(KIND).await.unwrap(), largest - 1);
+    assert_eq!(store.next_id(KIND).await.unwrap(), largest);
+    let error = store.next_id(KIND).await.expect_err("there is none left");
+    assert!(matches!(error, StoreError::Backend { .. }), "{error:?}");
+    let error = store.advance_ids(KIND, largest + 1).await;
+    assert!(
+        matches!(error, Err(StoreError::Backend { .. })),
+        "{error:?}"
+    );
     store.close().await;
 }
 
