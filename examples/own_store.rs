@@ -13,8 +13,8 @@ use dsm_core::crypto::StaticKeys;
 use dsm_core::entropy::OsEntropy;
 use dsm_core::secret::SecretData;
 use dsm_core::store::{
-    ChangeSet, Changes, Job, Kind, Lease, LogPage, LogQuery, LogRecord, MemoryStore, OperationId, Page,
-    Query, Record, RecordKey, RecordPage, Snapshot, Store, StoreError, Term, Topic,
+    ChangeSet, Changes, Job, Kind, Lease, LogPage, LogQuery, LogRecord, MemoryStore, OperationId,
+    Page, Query, Record, RecordKey, RecordPage, Snapshot, Store, StoreError, Term, Topic,
 };
 use dsm_core::time::Timestamp;
 use dsm_core::vault::{Caller, SecretFields, Vault};

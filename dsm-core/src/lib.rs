@@ -66,4 +66,5 @@ pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+pub mod transfer;
 pub mod vault;

@@ -98,6 +98,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The store.
     pub store: StoreUrl,
+    /// For how long a store that cannot be reached is waited for at the start.
+    pub store_wait: Duration,
+    /// Whether a database is used that may lose what it has acknowledged.
+    pub accept_data_loss: bool,
     /// The source of the root key.
     pub root_key: RootKeySource,
     /// Which audit sink is awaited.
@@ -168,6 +172,8 @@ impl Config {
             listen: given.parsed("listen", DEFAULT_LISTEN),
             allow_plain_http: given.boolean("allow_plain_http", false),
             store: given.parsed("store", default_store),
+            store_wait: given.seconds("store_wait_s", 30, 0..=3_600),
+            accept_data_loss: given.boolean("accept_data_loss", false),
             root_key: given.parsed("root_key", default_key),
             audit_before_answer: given.parsed("audit.before_answer", BeforeAnswer::Disk),
             audit_dir: given.parsed("audit.dir", data_dir.join("audit")),
@@ -249,6 +255,8 @@ impl Config {
         set("allow_plain_http", self.allow_plain_http.into());
         set("data_dir", path(&self.data_dir));
         set("store", self.store.to_string().into());
+        set("store_wait_s", seconds(self.store_wait));
+        set("accept_data_loss", self.accept_data_loss.into());
         set("root_key", self.root_key.to_string().into());
         set(
             "audit.before_answer",

@@ -14,3 +14,5 @@ mod refusals;
 mod rotation;
 #[path = "program/serving.rs"]
 mod serving;
+#[path = "program/transfer.rs"]
+mod transfer;

@@ -34,6 +34,7 @@ pub use self::ip::{IpRule, IpRuleError};
 pub use self::operator::{
     Operator, Permission, Permissions, UnknownPermission, permit, permit_secret,
 };
+pub(crate) use self::permit::Basis;
 pub use self::permit::Permit;
 pub use self::principal::{Origin, Principal};
 pub use self::referrer::{Referrer, ReferrerError, ReferrerRule};

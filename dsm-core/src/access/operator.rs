@@ -18,6 +18,9 @@ pub struct Operator {
     /// of the serialised form and none after reading that.
     #[serde(skip)]
     pub id: Option<OperatorId>,
+    /// The revision of its account, kept and lost like the id.
+    #[serde(skip)]
+    pub revision: u64,
     /// Its name.
     pub name: String,
     /// What it may do.
@@ -33,6 +36,7 @@ impl Operator {
     pub fn embedded(name: impl Into<String>) -> Self {
         Self {
             id: None,
+            revision: 0,
             name: name.into(),
             permissions: Permissions::all(),
             expires_at: None,
@@ -123,6 +127,8 @@ permissions! {
     OperatorsWrite = "Operators.Write",
     /// Read the audit trail and the logs.
     AuditView = "Audit.View",
+    /// Take a backup of everything, sealed.
+    VaultBackup = "Vault.Backup",
 }
 
 impl fmt::Display for Permission {
@@ -233,7 +239,7 @@ fn permit_for(
             return Err(Denial::new(rule, reason, rule.class(None)));
         }
     }
-    Ok(Permit::for_operator(operator.actor(), permission, secret))
+    Ok(Permit::for_operator(operator, permission, secret))
 }
 
 fn revoked(operator: &Operator, _: Permission, _: Timestamp) -> Verdict<'static> {

@@ -1,6 +1,6 @@
-use super::{Action, Permission, Principal, Request, SealingFormat};
+use super::{Action, Operator, Permission, Principal, Request, SealingFormat};
 use crate::audit::Actor;
-use crate::id::SecretId;
+use crate::id::{ApplicationId, AuthorizationId, OperatorId, SecretId};
 
 /// The proof that somebody may do one thing, once.
 ///
@@ -20,6 +20,16 @@ pub struct Permit {
     grant: Grant,
     secret: Option<SecretId>,
     sealing: Option<SealingFormat>,
+    basis: Basis,
+}
+
+/// The policy that a decision was made on, by the revisions of its objects. What is decided holds as
+/// long as they are where they were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Basis {
+    pub(crate) application: Option<(ApplicationId, u64)>,
+    pub(crate) authorization: Option<(AuthorizationId, u64)>,
+    pub(crate) operator: Option<(OperatorId, u64)>,
 }
 
 #[derive(Debug)]
@@ -35,19 +45,24 @@ impl Permit {
             grant: Grant::Request(request),
             secret: request.action().secret().map(|target| target.id),
             sealing: principal.authorization().sealing(),
+            basis: principal.basis(),
         }
     }
 
     pub(super) fn for_operator(
-        actor: Actor,
+        operator: &Operator,
         permission: Permission,
         secret: Option<SecretId>,
     ) -> Self {
         Self {
-            actor,
+            actor: operator.actor(),
             grant: Grant::Permission(permission),
             secret,
             sealing: None,
+            basis: Basis {
+                operator: operator.id.map(|id| (id, operator.revision)),
+                ..Basis::default()
+            },
         }
     }
 
@@ -88,6 +103,11 @@ impl Permit {
             Grant::Permission(permission) => *permission == Permission::SecretsReveal,
         };
         self.secret.filter(|_| shows)
+    }
+
+    /// What the decision was made on.
+    pub(crate) fn basis(&self) -> Basis {
+        self.basis
     }
 
     /// How sensitive values have to be sealed before they leave; none if they leave as they are.

@@ -2,6 +2,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::permit::Basis;
 use super::{Application, Authorization, CertificateDigests};
 use crate::audit::Actor;
 use crate::id::{ApplicationId, AuthorizationId, ClientId};
@@ -39,6 +40,7 @@ pub struct Principal {
     authorization: Arc<Authorization>,
     client_id: ClientId,
     origin: Origin,
+    basis: Basis,
 }
 
 impl Principal {
@@ -56,7 +58,17 @@ impl Principal {
             authorization,
             client_id,
             origin,
+            basis: Basis::default(),
         }
+    }
+
+    /// Ties what is decided for it to these revisions.
+    pub(crate) fn at(self, basis: Basis) -> Self {
+        Self { basis, ..self }
+    }
+
+    pub(super) fn basis(&self) -> Basis {
+        self.basis
     }
 
     /// The id of its application.

@@ -218,6 +218,8 @@ operations! {
     RotateKey = "vault.key.rotate",
     /// A server started to serve.
     Start = "vault.start",
+    /// A backup of everything was taken.
+    BackupVault = "vault.backup",
     /// A server stopped serving.
     Stop = "vault.stop",
     /// A client asked for a token.

@@ -20,7 +20,18 @@ pub enum StoreError {
     /// What is stored cannot be read as this backend wrote it.
     #[error("the store is damaged: {0}")]
     Corrupt(String),
-    /// The backend cannot be reached, has no room or is closed. A write's outcome may be unknown.
+    /// A commit was sent and its answer lost. [`Store::resolve`](super::Store::resolve) tells what
+    /// became of it.
+    #[error("the store did not say whether the change took effect: {reason}")]
+    OutcomeUnknown {
+        /// What to look at, in one sentence.
+        reason: String,
+        /// The backend's own error.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The backend cannot be reached, has no room or is closed. A commit did not take effect and
+    /// will not; another write may have, and can be repeated.
     #[error("the store is unavailable: {reason}")]
     Unavailable {
         /// What to look at, in one sentence.

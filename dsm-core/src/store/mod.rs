@@ -73,8 +73,9 @@ pub trait Store: Send + Sync + Debug {
     /// - [`StoreError::LeaseLost`]: a settled lease is not the job's latest.
     /// - [`StoreError::Backend`]: the set is malformed, as [`ChangeSet::check`] tells.
     /// - [`StoreError::GivenUp`]: the set's operation was resolved before as not having happened.
-    /// - [`StoreError::Unavailable`]: the outcome is unknown or nothing was done;
-    ///   [`resolve`](Store::resolve) tells which.
+    /// - [`StoreError::Unavailable`]: nothing was done, nor will be.
+    /// - [`StoreError::OutcomeUnknown`]: the answer was lost; [`resolve`](Store::resolve) tells what
+    ///   became of the set.
     ///
     /// A set whose operation took effect before is accepted and changes nothing.
     async fn commit(&self, set: ChangeSet) -> Result<(), StoreError>;

@@ -121,7 +121,12 @@ impl Store for FaultyStore {
     async fn commit(&self, set: ChangeSet) -> Result<(), StoreError> {
         self.check(StoreCall::Commit)?;
         self.inner.commit(set).await?;
-        self.check(StoreCall::Answer)
+        self.check(StoreCall::Answer).map_err(|error| match error {
+            StoreError::Unavailable { reason, source } => {
+                StoreError::OutcomeUnknown { reason, source }
+            }
+            error => error,
+        })
     }
 
     async fn resolve(&self, operation: OperationId) -> Result<bool, StoreError> {

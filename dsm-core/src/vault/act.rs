@@ -2,16 +2,20 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Vault;
 use super::error::Error;
 use super::once::Once;
-use crate::access::{self, Denial, Operator, Permission, Permit, Principal, Request};
+use super::{Vault, kind};
+use crate::access::{self, Basis, Denial, Operator, Permission, Permit, Principal, Request};
 use crate::audit::{Actor, Event, FieldChange, ObjectRef, Operation, Outcome, Receipt};
 use crate::id::SecretId;
-use crate::store::{ChangeSet, Changed};
+use crate::store::{Change, ChangeSet, Changed, OperationId, RecordKey};
+
+/// How long a caller waits for a commit at most. What becomes of it later is in the audit trail.
+const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
 
 /// Who manages the vault in one call.
 #[derive(Debug, Clone)]
@@ -57,6 +61,7 @@ impl From<Operator> for Caller {
 pub(crate) struct Act {
     events: Vec<Event>,
     receipts: Vec<Receipt>,
+    basis: Basis,
 }
 
 impl Act {
@@ -163,27 +168,39 @@ impl Vault {
 
     /// Records what a permit allows. It is durable when this returns.
     pub(crate) async fn act(&self, permit: Permit, events: Vec<Event>) -> Result<Act, Error> {
+        let basis = permit.basis();
         drop(permit);
-        self.act_alone(events).await
+        let act = self.act_alone(events).await?;
+        Ok(Act { basis, ..act })
     }
 
     /// Records what the vault does of its own accord.
     pub(crate) async fn act_alone(&self, events: Vec<Event>) -> Result<Act, Error> {
         debug_assert!(!events.is_empty(), "an act has at least one event");
         let receipts = self.trail.append(events.clone()).await?;
-        Ok(Act { events, receipts })
+        Ok(Act {
+            events,
+            receipts,
+            basis: Basis::default(),
+        })
     }
 
-    /// Does what was recorded. A commit that fails is recorded as failed.
+    /// Does what was recorded, if what it was decided on still holds. A commit that fails is recorded
+    /// as failed.
     ///
-    /// It goes on when the caller stops waiting.
+    /// It goes on when the caller stops waiting, and when the store's answer is lost until the store
+    /// tells what became of it. A caller is not kept waiting for that for longer than a request may
+    /// take.
     pub(crate) async fn commit(&self, act: Act, set: ChangeSet) -> Result<(), Error> {
         let (records, trail) = (Arc::clone(&self.records), Arc::clone(&self.trail));
+        let operation = OperationId::new(self.clock.now(), self.entropy.array());
+        let set = guarded(set, act.basis).named(operation);
         let task = tokio::spawn(async move {
-            let changed = set.changed_keys();
-            let result = records.store.commit(set).await;
+            // What is only checked may have changed elsewhere, which then is read anew.
+            let touched: Vec<RecordKey> = set.records.iter().map(Change::key).collect();
+            let result = records.commit(set).await;
             // After an error as well: the outcome may be unknown.
-            for key in changed {
+            for key in touched {
                 records.cache.forget(Changed::Record(key));
             }
             if let Err(error) = &result {
@@ -200,14 +217,43 @@ impl Vault {
             }
             result
         });
-        match task.await {
-            Ok(result) => Ok(result?),
-            Err(error) => Err(Error::Internal {
+        match tokio::time::timeout(ANSWER_WITHIN, task).await {
+            Ok(Ok(result)) => Ok(result?),
+            Ok(Err(error)) => Err(Error::Internal {
                 reason: "the commit was interrupted".to_owned(),
                 source: Some(error.into()),
             }),
+            Err(_) => Err(Error::Unavailable {
+                reason: "the store has not said yet what became of the change; the audit trail \
+                         will have it"
+                    .to_owned(),
+                source: None,
+            }),
         }
     }
+}
+
+/// The set, to take effect only while the policy is the one that was decided on.
+fn guarded(set: ChangeSet, basis: Basis) -> ChangeSet {
+    let checks = [
+        basis
+            .application
+            .map(|(id, at)| (RecordKey::new(kind::APPLICATION, id), at)),
+        basis
+            .authorization
+            .map(|(id, at)| (RecordKey::new(kind::AUTHORIZATION, id), at)),
+        basis
+            .operator
+            .map(|(id, at)| (RecordKey::new(kind::OPERATOR, id), at)),
+    ];
+    checks.into_iter().flatten().fold(set, |set, (key, at)| {
+        // What the set itself changes is guarded already.
+        if set.records.iter().any(|change| change.key() == key) {
+            set
+        } else {
+            set.check_at(key, at)
+        }
+    })
 }
 
 /// An event that happens now and is allowed.

@@ -14,7 +14,8 @@ use super::error::Error;
 use super::record::{Entity, Stored, Terms};
 use super::{Vault, kind};
 use crate::access::{
-    Application, AuthenticationMethod, Authorization, Denial, Origin, Principal, Request, Rule,
+    Application, AuthenticationMethod, Authorization, Basis, Denial, Origin, Principal, Request,
+    Rule,
 };
 use crate::audit::{Actor, ObjectKind, ObjectRef, Operation};
 use crate::crypto::{Context, Mac};
@@ -113,6 +114,7 @@ struct Behind {
     authorization_id: AuthorizationId,
     authorization: Arc<Authorization>,
     client: ClientId,
+    basis: Basis,
 }
 
 /// What stands behind a token, kept for a moment.
@@ -144,6 +146,7 @@ impl Behind {
             self.client,
             origin,
         )
+        .at(self.basis)
     }
 }
 
@@ -338,6 +341,11 @@ impl Vault {
             authorization_id: authorization.id,
             authorization: Arc::clone(&authorization.content),
             client,
+            basis: Basis {
+                application: Some((application.id, application.revision)),
+                authorization: Some((authorization.id, authorization.revision)),
+                operator: None,
+            },
         };
         Ok(Some((behind, one.min(two).min(three))))
     }

@@ -115,7 +115,8 @@ impl From<StoreError> for Error {
         match error {
             StoreError::RevisionMismatch(_) | StoreError::LeaseLost(_) => Self::Stale,
             StoreError::AlreadyExists(_) => Self::Conflict("the name is taken".to_owned()),
-            StoreError::Unavailable { reason, source } => Self::Unavailable { reason, source },
+            StoreError::Unavailable { reason, source }
+            | StoreError::OutcomeUnknown { reason, source } => Self::Unavailable { reason, source },
             other => Self::Internal {
                 reason: other.to_string(),
                 source: Some(other.into()),
@@ -144,6 +145,9 @@ pub enum OpenError {
     /// The store holds a vault, or records of one, already.
     #[error("the store is not empty; nothing is initialised over existing data")]
     NotEmpty,
+    /// A migration or restore into the store was begun and not finished.
+    #[error("a migration or restore into this store has not finished; run it again to its end")]
+    Unfinished,
     /// The root keys cannot be had.
     #[error(transparent)]
     Key(#[from] KeyError),

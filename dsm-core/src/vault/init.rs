@@ -21,6 +21,7 @@ use crate::store::{
     ChangeSet, Changed, Page, Query, Record, RecordKey, ServerId, Store, StoreError,
 };
 use crate::time::{Clock, SystemClock};
+use crate::transfer;
 
 /// Where the vault's own record is.
 pub(crate) const KEYRING_RECORD: RecordKey = RecordKey {
@@ -130,6 +131,7 @@ impl VaultBuilder {
         if find_vault_record(&*self.store).await?.is_some() {
             return Err(OpenError::NotEmpty);
         }
+        refuse_unfinished(&*self.store).await?;
         for &kind in kind::SEALED {
             let found = self.store.list(&Query::new(kind), Page::first(1)).await?;
             if !found.records.is_empty() {
@@ -191,6 +193,7 @@ impl VaultBuilder {
     ///
     /// As [`open`](Self::open).
     pub async fn unlock(&self) -> Result<Unlocked, OpenError> {
+        refuse_unfinished(&*self.store).await?;
         let Some(record) = find_vault_record(&*self.store).await? else {
             return Err(OpenError::NotInitialised);
         };
@@ -238,6 +241,13 @@ impl Vault {
 
 pub(crate) async fn find_vault_record(store: &dyn Store) -> Result<Option<Record>, StoreError> {
     store.find(KEYRING_RECORD).await
+}
+
+async fn refuse_unfinished(store: &dyn Store) -> Result<(), OpenError> {
+    if transfer::unfinished(store).await? {
+        return Err(OpenError::Unfinished);
+    }
+    Ok(())
 }
 
 async fn start_trail(

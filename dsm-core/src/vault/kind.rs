@@ -19,6 +19,9 @@ pub(crate) const SECRET_ERROR: Kind = Kind(14);
 pub(crate) const ONCE: Kind = Kind(15);
 pub(crate) const ATTACHMENT: Kind = Kind(16);
 
+/// What is remembered of a transfer into the store while it is not finished. Not sealed.
+pub(crate) const TRANSFER: Kind = Kind(u16::MAX);
+
 /// Everything that is sealed as a record, in an order in which a rotation goes through it.
 pub(crate) const SEALED: &[Kind] = &[
     ENVIRONMENT,

@@ -9,9 +9,11 @@ mod application;
 mod attachment;
 mod audit;
 mod authorization;
+mod backup;
 mod cache;
 mod check;
 mod client;
+mod commit;
 mod error;
 mod init;
 mod kind;
@@ -36,7 +38,9 @@ pub use self::client::{
     ACCESS_TOKEN_PREFIX, AccessToken, CLIENT_SECRET_PREFIX, Client, ClientCredentials,
 };
 pub use self::error::{Error, FieldError, OpenError};
+pub(crate) use self::init::find_vault_record;
 pub use self::init::{AuditPlace, Unlocked, VaultBuilder, VaultOptions};
+pub(crate) use self::kind::TRANSFER;
 pub use self::once::Once;
 pub use self::operator::{NewOperator, OPERATOR_TOKEN_PREFIX, OperatorAccount};
 pub use self::reading::{ApplicationView, OpenedSecret};

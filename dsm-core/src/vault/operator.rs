@@ -119,6 +119,7 @@ impl Vault {
         let account = OperatorAccount {
             operator: Operator {
                 id: None,
+                revision: 0,
                 name: new.name,
                 permissions: new.permissions,
                 expires_at,
@@ -231,6 +232,7 @@ impl Vault {
             .filter(|account| decode_mac(&account.mac) == Some(mac))
             .map(|account| Operator {
                 id: Some(account.id),
+                revision: account.revision,
                 ..account.operator.clone()
             }))
     }

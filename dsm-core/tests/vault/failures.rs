@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dsm_core::access::Origin;
-use dsm_core::audit::{AuditQuery, Outcome};
+use dsm_core::audit::{AuditQuery, Operation, Outcome};
 use dsm_core::store::{MemoryStore, Store};
 use dsm_core::testing::{FaultyStore, StoreCall};
 use dsm_core::vault::{AuthorizationFields, Error, VaultOptions};
@@ -88,7 +88,7 @@ async fn a_commit_that_fails_is_recorded_as_failed() {
         .found
         .iter()
         .map(|found| &found.event)
-        .filter(|e| e.operation == dsm_core::audit::Operation::CreateSecret)
+        .filter(|e| e.operation == Operation::CreateSecret)
         .map(|e| &e.outcome)
         .collect();
     assert!(
@@ -100,6 +100,76 @@ async fn a_commit_that_fails_is_recorded_as_failed() {
         .create_secret(&f.me, "a", fields("1"))
         .await
         .unwrap();
+}
+
+/// The outcomes recorded of creations of secrets, newest first.
+async fn creations(f: &Fixture) -> Vec<Outcome> {
+    let query = AuditQuery::newest(50);
+    let found = f.vault.search_audit(&f.me, &query).await.unwrap().found;
+    let events = found.into_iter().map(|found| found.event);
+    events
+        .filter(|event| event.operation == Operation::CreateSecret)
+        .map(|event| event.outcome)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_resolved() {
+    let (f, store) = faulty().await;
+    let mut unanswered = 2;
+    store.fail_when(move |call| match call {
+        StoreCall::Answer => true,
+        StoreCall::Resolve if unanswered > 0 => {
+            unanswered -= 1;
+            true
+        }
+        _ => false,
+    });
+    // It took effect, so the caller is told that it did.
+    let secret = f.vault.create_secret(&f.me, "a", fields("1")).await;
+    let secret = secret.unwrap();
+    store.heal();
+    f.vault.find_secret(&f.me, secret.id).await.unwrap();
+    assert!(matches!(creations(&f).await[..], [Outcome::Allowed]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_does_not_wait_for_an_outcome_for_ever() {
+    let (f, store) = faulty().await;
+    store.fail_when(|call| matches!(call, StoreCall::Answer | StoreCall::Resolve));
+    let waited = tokio::time::Instant::now();
+    let error = f.vault.create_secret(&f.me, "a", fields("1")).await;
+    assert!(matches!(error, Err(Error::Unavailable { .. })), "{error:?}");
+    assert!(waited.elapsed() < std::time::Duration::from_secs(5));
+    // Nothing says that it failed, for it did not.
+    store.heal();
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    assert!(matches!(creations(&f).await[..], [Outcome::Allowed]));
+    let taken = f.vault.create_secret(&f.me, "a", fields("1")).await;
+    assert!(matches!(taken, Err(Error::Conflict(_))), "{taken:?}");
+}
+
+#[tokio::test]
+async fn what_was_decided_on_policy_of_the_past_does_not_take_effect() {
+    let (f, _store) = faulty().await;
+    let before = f.principal().await;
+    let fields_of = AuthorizationFields {
+        enabled: Some(false),
+        ..AuthorizationFields::default()
+    };
+    let id = f.authorization.id;
+    f.vault
+        .update_authorization(&f.me, id, fields_of, None)
+        .await
+        .unwrap();
+    // As if it had been disabled between the decision and the commit.
+    let a = identity("a");
+    let written = f.vault.write_secret(&before, &a, fields("1")).await;
+    assert!(matches!(written, Err(Error::Stale)), "{written:?}");
+    assert!(matches!(
+        creations(&f).await[..],
+        [Outcome::Failed { .. }, Outcome::Allowed]
+    ));
 }
 
 #[tokio::test]

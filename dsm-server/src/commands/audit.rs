@@ -66,7 +66,7 @@ struct Keys {
 
 impl Keys {
     async fn open(config: &Config) -> Result<Self, Failure> {
-        let store = opening::open_store(&config.store, Purpose::Beside).await?;
+        let store = opening::open_store(config, &config.store, Purpose::Beside).await?;
         let builder = opening::builder(config, Arc::clone(&store), opening::keys(config));
         match builder.unlock().await {
             Ok(unlocked) => Ok(Self { store, unlocked }),

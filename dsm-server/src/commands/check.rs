@@ -68,7 +68,7 @@ async fn look(config: &Config, findings: &mut Findings) {
         format!("{} has {active} and {older} older", config.root_key)
     });
     findings.add("key", loaded.map_err(Failure::from));
-    match opening::open_store(&config.store, Purpose::Beside).await {
+    match opening::open_store(config, &config.store, Purpose::Beside).await {
         Ok(store) => {
             let answer = store.probe().await.map(|()| config.store.to_string());
             findings.add("store", answer.map_err(|error: StoreError| error.into()));

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use dsm_core::audit::AuditError;
 use dsm_core::crypto::KeyError;
 use dsm_core::store::StoreError;
+use dsm_core::transfer::TransferError;
 use dsm_core::vault::{self, OpenError};
 
 use super::terminal;
@@ -56,6 +57,11 @@ impl Failure {
     /// The system refused.
     pub(super) fn os(what: &str, error: &io::Error) -> Self {
         Self::new(exit::SYSTEM, format!("{what}: {error}"))
+    }
+
+    /// A fault of this program.
+    pub(super) fn fault(error: &dyn Error) -> Self {
+        Self::new(exit::SOFTWARE, sentence(error))
     }
 
     /// A file cannot be read or written.
@@ -142,6 +148,18 @@ impl From<vault::Error> for Failure {
         let code = match &error {
             vault::Error::Unavailable { .. } | vault::Error::Stale => exit::UNAVAILABLE,
             vault::Error::Internal { .. } => exit::SOFTWARE,
+            _ => exit::DATA,
+        };
+        Self::new(code, sentence(&error))
+    }
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Self {
+        let code = match &error {
+            TransferError::Store(error) => of_store(error),
+            TransferError::Io(_) => exit::IO,
+            TransferError::UnknownKey(_) | TransferError::Key(_) => exit::CONFIG,
             _ => exit::DATA,
         };
         Self::new(code, sentence(&error))

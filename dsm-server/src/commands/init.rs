@@ -57,7 +57,7 @@ pub(super) async fn open_store(config: &Config) -> Result<Arc<dyn Store>, Failur
     if opening::is_absent(&config.store)? {
         refuse_leftovers(config)?;
     }
-    opening::open_store(&config.store, Purpose::Create).await
+    opening::open_store(config, &config.store, Purpose::Create).await
 }
 
 /// Whether there is a vault in the store; its key must be at hand then.

@@ -13,6 +13,7 @@ mod operator;
 mod quickstart;
 mod serve;
 mod terminal;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,12 @@ enum Command {
     /// Verify and export the audit trail
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Copy everything from one store into another and compare them
+    Migrate(transfer::Migrate),
+    /// Write a backup of everything, sealed, beside a running server
+    Backup(transfer::Backup),
+    /// Fill an empty store from a backup
+    Restore(transfer::Restore),
     /// Say whether a server would start, and if not, why
     Check(check::Arguments),
 }
@@ -87,6 +94,9 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Operator(command) => operator::run(command).await,
         Command::Key(command) => key::run(command).await,
         Command::Audit(command) => audit::run(command).await,
+        Command::Migrate(arguments) => transfer::migrate(arguments).await,
+        Command::Backup(arguments) => transfer::backup(arguments).await,
+        Command::Restore(arguments) => transfer::restore(arguments).await,
         Command::Check(arguments) => check::run(arguments).await,
     }
 }

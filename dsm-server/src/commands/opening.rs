@@ -3,13 +3,17 @@
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dsm_core::crypto::{EnvironmentKeys, KeyFile, KeyProvider};
 use dsm_core::store::Store;
 use dsm_core::vault::{AuditPlace, Caller, Vault, VaultBuilder, VaultOptions};
 
-use super::Failure;
+use super::{Failure, exit};
 use crate::config::{BeforeAnswer, Config, RootKeySource, StoreUrl};
+
+/// How long until a store that cannot be reached is tried again.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// For what a store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,36 +26,79 @@ pub(super) enum Purpose {
     Beside,
 }
 
-/// Opens the store of `url`.
+/// Opens the store of `url`. One that cannot be reached yet is waited for, unless what is done is
+/// done beside a server.
 ///
 /// # Errors
 ///
 /// A store that is absent, unless it is to be made; one that this program was built without; and
 /// those of the store.
 pub(super) async fn open_store(
+    config: &Config,
     url: &StoreUrl,
     purpose: Purpose,
 ) -> Result<Arc<dyn Store>, Failure> {
-    match url.scheme() {
-        "sqlite" => open_sqlite(&sqlite_path(url)?, purpose).await,
-        "memory" => Err(Failure::config(
-            "memory: keeps nothing between two commands; only `dsm-server quickstart` takes it",
-        )),
-        scheme => {
-            let feature = match scheme {
-                "redis" | "rediss" => "redis",
-                _ => "postgres",
-            };
-            Err(missing(scheme, feature))
+    let wait = match purpose {
+        Purpose::Create | Purpose::Serve => config.store_wait,
+        Purpose::Beside => Duration::ZERO,
+    };
+    let until = Instant::now() + wait;
+    loop {
+        let opened = match url.scheme() {
+            "sqlite" => open_sqlite(&sqlite_path(url)?, purpose).await,
+            "postgres" | "postgresql" => open_postgres(config, url).await,
+            "memory" => {
+                return Err(Failure::config(
+                    "memory: keeps nothing between two commands; only `dsm-server quickstart` \
+                     takes it",
+                ));
+            }
+            _ => open_redis(config, url).await,
+        };
+        match opened {
+            Err(failure) if failure.code() == exit::UNAVAILABLE && Instant::now() < until => {
+                tracing::warn!(store = %url, reason = %failure, "the store is tried again");
+                tokio::time::sleep(TRY_AGAIN_AFTER).await;
+            }
+            opened => return opened,
         }
     }
 }
 
-fn missing(scheme: &str, feature: &str) -> Failure {
+#[allow(dead_code, reason = "with every store there is nothing missing")]
+fn missing(feature: &str) -> Failure {
     Failure::config(format!(
-        "this program was built without the store of {scheme}: URLs; it takes the feature \
-         `{feature}`: cargo build --features {feature}"
+        "this program was built without the store of such a URL; it takes the feature \
+         `{feature}`: cargo build --release -p dsm-server --features {feature}"
     ))
+}
+
+#[cfg(feature = "postgres")]
+async fn open_postgres(config: &Config, url: &StoreUrl) -> Result<Arc<dyn Store>, Failure> {
+    use dsm_store_postgres::{OpenOptions, PostgresStore};
+
+    let options = OpenOptions::parse(url.expose())?.accept_data_loss(config.accept_data_loss);
+    Ok(Arc::new(PostgresStore::open(options).await?))
+}
+
+#[cfg(not(feature = "postgres"))]
+#[allow(clippy::unused_async, reason = "as the other one")]
+async fn open_postgres(_: &Config, _: &StoreUrl) -> Result<Arc<dyn Store>, Failure> {
+    Err(missing("postgres"))
+}
+
+#[cfg(feature = "redis")]
+async fn open_redis(config: &Config, url: &StoreUrl) -> Result<Arc<dyn Store>, Failure> {
+    use dsm_store_redis::{OpenOptions, RedisStore};
+
+    let options = OpenOptions::parse(url.expose())?.accept_data_loss(config.accept_data_loss);
+    Ok(Arc::new(RedisStore::open(options).await?))
+}
+
+#[cfg(not(feature = "redis"))]
+#[allow(clippy::unused_async, reason = "as the other one")]
+async fn open_redis(_: &Config, _: &StoreUrl) -> Result<Arc<dyn Store>, Failure> {
+    Err(missing("redis"))
 }
 
 #[cfg(feature = "sqlite")]
@@ -73,7 +120,7 @@ async fn open_sqlite(path: &Path, purpose: Purpose) -> Result<Arc<dyn Store>, Fa
 #[cfg(not(feature = "sqlite"))]
 #[allow(clippy::unused_async, reason = "as the other one")]
 async fn open_sqlite(_: &Path, _: Purpose) -> Result<Arc<dyn Store>, Failure> {
-    Err(missing("sqlite", "sqlite"))
+    Err(missing("sqlite"))
 }
 
 /// The file that `url` names.
@@ -130,7 +177,7 @@ pub(super) fn audit_place(config: &Config) -> AuditPlace {
 /// Opens the vault beside a server, with a trail of its own in the store's log, since the folder
 /// has one writer.
 pub(super) async fn open_beside(config: &Config) -> Result<Vault, Failure> {
-    let store = open_store(&config.store, Purpose::Beside).await?;
+    let store = open_store(config, &config.store, Purpose::Beside).await?;
     let builder = builder(config, Arc::clone(&store), keys(config)).audit(AuditPlace::Store);
     match builder.open().await {
         Ok(vault) => Ok(vault),

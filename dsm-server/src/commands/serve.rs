@@ -58,7 +58,7 @@ pub(super) fn prepare() -> Result<Signals, Failure> {
 /// Opens what is there; nothing is made.
 pub(super) async fn open(config: &Config) -> Result<Served, Failure> {
     let keys = opening::keys(config);
-    let store = opening::open_store(&config.store, Purpose::Serve).await?;
+    let store = opening::open_store(config, &config.store, Purpose::Serve).await?;
     let builder = opening::builder(config, Arc::clone(&store), Arc::clone(&keys));
     match builder.audit(opening::audit_place(config)).open().await {
         Ok(vault) => Ok(Served {

@@ -25,6 +25,9 @@ pub struct Flags {
     /// Serve plain HTTP off loopback, behind something that ends TLS [env: DSM_ALLOW_PLAIN_HTTP]
     #[arg(long)]
     pub allow_plain_http: bool,
+    /// Use a database that may lose what it has acknowledged [env: DSM_ACCEPT_DATA_LOSS]
+    #[arg(long)]
+    pub accept_data_loss: bool,
     /// The source of the root key, file:PATH or env:NAME [env: DSM_ROOT_KEY]
     #[arg(long, value_name = "SOURCE")]
     pub root_key: Option<String>,
@@ -50,11 +53,13 @@ impl Flags {
             }
         }
         let plain = self.allow_plain_http.then(|| "true".to_owned());
+        let lossy = self.accept_data_loss.then(|| "true".to_owned());
         for (key, flag, value) in [
             ("store", "--store", &self.store),
             ("data_dir", "--data-dir", &self.data_dir),
             ("listen", "--listen", &self.listen),
             ("allow_plain_http", "--allow-plain-http", &plain),
+            ("accept_data_loss", "--accept-data-loss", &lossy),
             ("root_key", "--root-key", &self.root_key),
             ("log.format", "--log-format", &self.log_format),
             ("log.level", "--log-level", &self.log_level),

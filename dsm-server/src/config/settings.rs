@@ -11,7 +11,8 @@ use ipnet::IpNet;
 use toml::{Table, Value};
 
 /// Every key there is. Its variable is `DSM_` and the key in capitals, dots as underscores.
-pub(super) const KEYS: [&str; 23] = [
+pub(super) const KEYS: [&str; 25] = [
+    "accept_data_loss",
     "allow_plain_http",
     "audit.before_answer",
     "audit.dir",
@@ -33,6 +34,7 @@ pub(super) const KEYS: [&str; 23] = [
     "retention.versions",
     "root_key",
     "store",
+    "store_wait_s",
     "token_lifetime_s",
     "trusted_proxies",
 ];

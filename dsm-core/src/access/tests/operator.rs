@@ -7,6 +7,7 @@ use crate::id::OperatorId;
 fn operator() -> Operator {
     Operator {
         id: Some(OperatorId(5)),
+        revision: 1,
         name: "ada".to_owned(),
         permissions: [Permission::SecretsView].into_iter().collect(),
         expires_at: None,
@@ -141,6 +142,7 @@ fn an_operator_is_stored_without_its_id() {
         read,
         Operator {
             id: None,
+            revision: 0,
             ..operator()
         }
     );

@@ -17,8 +17,8 @@ use crate::audit::{
 use crate::crypto::Sealer;
 use crate::entropy::OsEntropy;
 use crate::store::{
-    ChangeSet, Changes, Job, Kind, Lease, LogPage, LogQuery, LogRecord, MemoryStore, Order, Page,
-    Query, Record, RecordKey, RecordPage, Store, StoreError, Term, Topic,
+    ChangeSet, Changes, Job, Kind, Lease, LogPage, LogQuery, LogRecord, MemoryStore, OperationId,
+    Order, Page, Query, Record, RecordKey, RecordPage, Snapshot, Store, StoreError, Term, Topic,
 };
 use crate::testing::ManualClock;
 use crate::time::Clock as _;
@@ -323,6 +323,18 @@ impl Store for Lying {
     }
 
     async fn commit(&self, _set: ChangeSet) -> Result<(), StoreError> {
+        unreachable!("the trail reads the log only")
+    }
+
+    async fn resolve(&self, _operation: OperationId) -> Result<bool, StoreError> {
+        unreachable!("the trail reads the log only")
+    }
+
+    async fn advance_ids(&self, _kind: Kind, _past: u64) -> Result<(), StoreError> {
+        unreachable!("the trail reads the log only")
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         unreachable!("the trail reads the log only")
     }
 

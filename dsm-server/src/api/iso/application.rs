@@ -1,13 +1,13 @@
 //! The caller's application: what it may read, how it registers, and how it gives up.
 
-use dsm_core::vault::{ApplicationFields, AuthorizationFields, Error, Registered, Registration};
+use dsm_core::vault::{ApplicationFields, AuthorizationFields, Registered, Registration};
 use http::StatusCode;
 use serde::Serialize;
 
 use super::input::Input;
 use super::reply::done;
 use super::shape::ApplicationBody;
-use super::{ATTEMPTS, principal};
+use super::{Attempts, principal};
 use crate::api::status::Failure;
 use crate::app::App;
 use crate::http::call::{Call, Reply};
@@ -38,14 +38,14 @@ pub(super) async fn read(app: &App, call: &Call) -> Result<Reply, Failure> {
 
 /// `POST /iso/dapp/application`.
 pub(super) async fn register(app: &App, call: &Call) -> Result<Reply, Failure> {
-    let principal = principal(app, call).await?;
-    let mut attempt = 1;
+    let mut attempts = Attempts::default();
     let registered = loop {
+        let principal = principal(app, call).await?;
         let registration = registration_of(call)?;
-        let result = app.vault.register_application(&principal, registration);
-        match result.await {
-            Err(Error::Stale) if attempt < ATTEMPTS => attempt += 1,
-            registered => break registered?,
+        let registered = app.vault.register_application(&principal, registration);
+        let registered = registered.await;
+        if !attempts.again(&registered) {
+            break registered?;
         }
     };
     let body = Credentials {
@@ -57,13 +57,13 @@ pub(super) async fn register(app: &App, call: &Call) -> Result<Reply, Failure> {
 
 /// `DELETE /iso/dapp/application/authorization`.
 pub(super) async fn revoke(app: &App, call: &Call) -> Result<Reply, Failure> {
-    let principal = principal(app, call).await?;
-    Input::of(call)?.finish()?;
-    let mut attempt = 1;
+    let mut attempts = Attempts::default();
     loop {
-        match app.vault.revoke_self(&principal).await {
-            Err(Error::Stale) if attempt < ATTEMPTS => attempt += 1,
-            revoked => break revoked?,
+        let principal = principal(app, call).await?;
+        Input::of(call)?.finish()?;
+        let revoked = app.vault.revoke_self(&principal).await;
+        if !attempts.again(&revoked) {
+            break revoked?;
         }
     }
     Ok(done(

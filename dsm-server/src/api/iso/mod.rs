@@ -14,6 +14,7 @@ mod token;
 use std::sync::Arc;
 
 use dsm_core::access::Principal;
+use dsm_core::vault::Error;
 use http::Method;
 use http::header::AUTHORIZATION;
 
@@ -93,6 +94,19 @@ where
     F: Future<Output = Reply> + Send + 'static,
 {
     Route::new(method, pattern, Surface::Iso, name, handler)
+}
+
+/// Counts how often a write is tried. Another change may come in between, of the object or of the
+/// policy, on which then is decided anew.
+#[derive(Default)]
+struct Attempts(usize);
+
+impl Attempts {
+    /// Whether a write that ended so is to be tried again.
+    fn again<T>(&mut self, result: &Result<T, Error>) -> bool {
+        self.0 += 1;
+        matches!(result, Err(Error::Stale)) && self.0 < ATTEMPTS
+    }
 }
 
 /// Who calls, by the bearer token ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)).

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::input::Input;
 use super::reply::done;
 use super::shape::{ApplicationBody, Secret};
-use super::{ATTEMPTS, principal};
+use super::{Attempts, principal};
 use crate::api::status::Failure;
 use crate::app::App;
 use crate::http::call::{Call, Reply};
@@ -58,14 +58,14 @@ pub(super) async fn list(app: &App, call: &Call) -> Result<Reply, Failure> {
 
 /// `DELETE /iso/sctm/secret/{identity}`: it is disabled, not destroyed.
 pub(super) async fn delete(app: &App, call: &Call) -> Result<Reply, Failure> {
-    let principal = principal(app, call).await?;
-    let identity = identity_of(call)?;
-    Input::of(call)?.finish()?;
-    let mut attempt = 1;
+    let mut attempts = Attempts::default();
     loop {
-        match app.vault.delete_secret(&principal, &identity).await {
-            Err(Error::Stale) if attempt < ATTEMPTS => attempt += 1,
-            deleted => break deleted?,
+        let principal = principal(app, call).await?;
+        let identity = identity_of(call)?;
+        Input::of(call)?.finish()?;
+        let deleted = app.vault.delete_secret(&principal, &identity).await;
+        if !attempts.again(&deleted) {
+            break deleted?;
         }
     }
     Ok(done(
@@ -77,13 +77,13 @@ pub(super) async fn delete(app: &App, call: &Call) -> Result<Reply, Failure> {
 
 /// `POST /iso/sctm/secret`: makes it, or changes the one with this identity.
 pub(super) async fn write(app: &App, call: &Call) -> Result<Reply, Failure> {
-    let principal = principal(app, call).await?;
-    let mut attempt = 1;
-    let Written { secret, created } = loop {
+    let mut attempts = Attempts::default();
+    let (principal, Written { secret, created }) = loop {
+        let principal = principal(app, call).await?;
         let (identity, fields) = secret_of(call)?;
-        match app.vault.write_secret(&principal, &identity, fields).await {
-            Err(Error::Stale) if attempt < ATTEMPTS => attempt += 1,
-            written => break written?,
+        let written = app.vault.write_secret(&principal, &identity, fields).await;
+        if !attempts.again(&written) {
+            break (principal, written?);
         }
     };
     let authorization = principal.authorization();
