@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dsm_core::store::StoreError;
@@ -26,10 +26,15 @@ pub(crate) struct Hosts {
     all: Vec<Arc<Host>>,
     /// The one that took writes last.
     last: AtomicUsize,
+    /// The newest timeline seen. Each promotion begins a new one, so that a host on an older one is
+    /// a primary that was replaced.
+    timeline: AtomicU64,
 }
 
 struct Host {
     options: PgConnectOptions,
+    /// Whether it is one of several.
+    replicated: bool,
     accept_data_loss: bool,
 }
 
@@ -55,12 +60,14 @@ impl Hosts {
         let all = all.map(|host| {
             Arc::new(Host {
                 options: host,
+                replicated: options.hosts.len() > 1,
                 accept_data_loss: options.accept_data_loss,
             })
         });
         Self {
             all: all.collect(),
             last: AtomicUsize::new(0),
+            timeline: AtomicU64::new(0),
         }
     }
 
@@ -68,7 +75,7 @@ impl Hosts {
     pub(crate) async fn connect(&self) -> Result<PgConnection, Fault> {
         let first = self.last.load(Ordering::Relaxed);
         if let [host] = &*self.all {
-            return host.connect().await;
+            return host.connect().await.map(|(connection, _)| connection);
         }
         let mut attempts = JoinSet::new();
         for place in 0..self.all.len() {
@@ -83,7 +90,14 @@ impl Hosts {
         let mut refusal = None;
         while let Some(attempt) = attempts.join_next().await {
             match attempt {
-                Ok((index, Ok(connection))) => {
+                Ok((index, Ok((_, timeline))))
+                    if self.timeline.fetch_max(timeline, Ordering::Relaxed) > timeline =>
+                {
+                    let host = name(&self.all[index].options);
+                    let reason = format!("{host} was replaced by another host: keep it away");
+                    refusal = Some(unavailable(reason).into());
+                }
+                Ok((index, Ok((connection, _)))) => {
                     if self.last.swap(index, Ordering::Relaxed) != index {
                         tracing::info!(host = ?self.all[index], "this host takes writes now");
                     }
@@ -110,11 +124,17 @@ impl Hosts {
 }
 
 impl Host {
-    async fn connect(&self) -> Result<PgConnection, Fault> {
+    /// A connection and the timeline of the host.
+    async fn connect(&self) -> Result<(PgConnection, u64), Fault> {
         let connected = timeout(CONNECT, async {
             let mut connection = self.options.connect().await?;
             self.check(&mut connection).await?;
-            Ok(connection)
+            let timeline = if self.replicated {
+                timeline(&mut connection).await?
+            } else {
+                0
+            };
+            Ok((connection, timeline))
         });
         connected.await.unwrap_or_else(|_| {
             let seconds = CONNECT.as_secs();
@@ -155,6 +175,16 @@ impl Host {
         }
         Ok(())
     }
+}
+
+/// The first digits of the name of a segment of the write-ahead log.
+async fn timeline(connection: &mut PgConnection) -> Result<u64, Fault> {
+    let row = sqlx::raw_sql("SELECT pg_walfile_name(pg_current_wal_lsn()) AS segment")
+        .fetch_one(connection)
+        .await?;
+    let digits = text(&row, "segment")?.get(..8).unwrap_or_default();
+    let timeline = u64::from_str_radix(digits, 16);
+    Ok(timeline.map_err(StoreError::backend)?)
 }
 
 fn text<'r>(row: &'r PgRow, column: &str) -> Result<&'r str, sqlx::Error> {

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::changes::Subscribers;
 use crate::database::Database;
@@ -14,15 +14,15 @@ use crate::write::Prune;
 const CHANNEL: &str = "dsm";
 
 /// After how much silence the server is asked whether it is still there.
-const SILENCE: Duration = Duration::from_millis(500);
+const SILENCE: Duration = Duration::from_millis(300);
 
 /// How long it has to answer. Together with [`SILENCE`], how late a loss is noticed.
-const ANSWER: Duration = Duration::from_secs(1);
+const ANSWER: Duration = Duration::from_millis(700);
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(4);
 
-/// How long until it is tried again.
+/// How long until it is tried again, and how often subscribers are told meanwhile.
 const RETRY: Duration = Duration::from_millis(250);
 
 /// How often forgotten operations are removed.
@@ -58,26 +58,20 @@ impl Listener {
                 () = self.hear() => {}
             }
             tracing::warn!("the connection that hears of changes was lost");
-            self.subscribers.deaf();
             // The server is gone, or another one took its place.
             self.database.forget_idle();
-            loop {
-                let connected = tokio::select! {
-                    _ = &mut closing => return,
-                    connected = listen(&self.database) => connected,
-                };
-                match connected {
-                    Ok(connection) => {
-                        self.connection = connection;
-                        break;
-                    }
-                    Err(fault) => tracing::debug!(?fault, "changes cannot be heard yet"),
-                }
+            let database = self.database.clone();
+            let connected = reconnect(&database);
+            tokio::pin!(connected);
+            let mut tell = interval(RETRY);
+            self.connection = loop {
                 tokio::select! {
                     _ = &mut closing => return,
-                    () = sleep(RETRY) => {}
+                    connection = &mut connected => break connection,
+                    // Not once: what is read now is old from the next change on.
+                    _ = tell.tick() => self.subscribers.deaf(),
                 }
-            }
+            };
             self.subscribers.hears_again();
             tracing::info!("changes are heard again");
         }
@@ -118,6 +112,16 @@ impl Listener {
                 }
             });
         }
+    }
+}
+
+async fn reconnect(database: &Database) -> PgListener {
+    loop {
+        match listen(database).await {
+            Ok(connection) => return connection,
+            Err(fault) => tracing::debug!(?fault, "changes cannot be heard yet"),
+        }
+        sleep(RETRY).await;
     }
 }
 

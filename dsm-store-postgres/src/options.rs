@@ -8,12 +8,14 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 /// What every session is opened with. A statement ends before whoever waits for it gives up, and
 /// what a lost client left behind ends by itself.
-const SESSION: [(&str, &str); 9] = [
+const SESSION: [(&str, &str); 10] = [
     ("statement_timeout", "3500ms"),
     ("lock_timeout", "3000ms"),
     ("idle_in_transaction_session_timeout", "5s"),
     ("default_transaction_isolation", "read committed"),
-    ("client_connection_check_interval", "1s"),
+    ("idle_session_timeout", "0"),
+    // Every name of ours has its schema.
+    ("search_path", "pg_catalog"),
     ("tcp_keepalives_idle", "10"),
     ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "3"),
@@ -42,8 +44,10 @@ const PARAMETERS: [&str; 15] = [
 /// How to open a [`PostgresStore`](crate::PostgresStore). Shown without the password.
 ///
 /// It is parsed from a URL, `postgres://user:password@host1:5432,host2:5432/database?sslmode=…`.
-/// With several hosts the one that takes writes is found, and found again after a failover. The
-/// usual parameters are understood, `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `host` (of a
+/// With several hosts the one that takes writes is found, and found again after a failover; an old
+/// primary that comes back is not used once its successor was seen, but what it takes meanwhile is
+/// lost: whoever promotes must keep it away. A pooler in between must pass `options` on and keep
+/// sessions apart. The usual parameters are understood, `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `host` (of a
 /// Unix socket) and `options` among them; what is not given comes from the `PG…` variables and the
 /// password file, as for other programs.
 ///

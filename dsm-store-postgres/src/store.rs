@@ -103,9 +103,10 @@ impl Store for PostgresStore {
         set.check()?;
         let altered = set.records.iter().filter(|change| change.alters());
         let keys = altered.map(Change::key).collect();
+        let commit = Commit::new(set)?;
         let notice = self.subscribers.announce(keys);
         let payload = notice.as_ref().map(|notice| notice.payload.clone());
-        let commit = Commit::new(set, payload)?;
+        let commit = commit.notifying(payload);
         let (database, subscribers) = (self.database.clone(), self.subscribers.clone());
         // Subscribers are told even when nobody waits any more.
         let task = tokio::spawn(async move {

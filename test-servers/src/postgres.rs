@@ -160,9 +160,14 @@ impl Postgres {
             .unwrap_or_else(|| self.url_of("postgres"))
     }
 
-    /// The port of 127.0.0.1.
+    /// Its port, of 127.0.0.1 unless it ran already.
     pub fn port(&self) -> u16 {
-        self.port
+        let authority = self.existing.as_deref().and_then(|url| {
+            let (_, rest) = url.split_once("://")?;
+            rest.split(['/', '?']).next()
+        });
+        let port = authority.and_then(|authority| authority.rsplit_once(':')?.1.parse().ok());
+        port.unwrap_or(self.port)
     }
 
     /// Makes a new database.

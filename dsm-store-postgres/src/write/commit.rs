@@ -60,11 +60,10 @@ const DELETE: i32 = 2;
 const CHECK: i32 = 3;
 
 impl Commit {
-    /// The set, which was checked, with the notification of its changes.
-    pub(crate) fn new(mut set: ChangeSet, notice: Option<String>) -> Result<Self, StoreError> {
+    /// The set, which was checked.
+    pub(crate) fn new(mut set: ChangeSet) -> Result<Self, StoreError> {
         let mut commit = Self {
             operation: set.operation,
-            notice,
             ..Self::default()
         };
         set.records.sort_unstable_by_key(Change::key);
@@ -101,6 +100,12 @@ impl Commit {
             }
         }
         Ok(commit)
+    }
+
+    /// With a notification of its changes.
+    pub(crate) fn notifying(mut self, payload: Option<String>) -> Self {
+        self.notice = payload;
+        self
     }
 }
 

@@ -11,7 +11,7 @@ use crate::support::{chain, create, eventually, key, open, options, through};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promoted_standby_is_found_within_ten_seconds() {
     let mut primary = Postgres::start_with(&["hot_standby_feedback=on"]).unwrap();
-    let standby = primary.standby().unwrap();
+    let mut standby = primary.standby().unwrap();
     let hosts = format!("127.0.0.1:{},127.0.0.1:{}", standby.port(), primary.port());
     let url = through(&primary.url(), &hosts);
     let alone = PostgresStore::open(options(&standby.url())).await;
@@ -61,8 +61,28 @@ async fn a_promoted_standby_is_found_within_ten_seconds() {
         heard.await.is_ok()
     })
     .await;
-    store.close().await;
     other.close().await;
+
+    // The old primary comes back and would take writes that nobody else sees.
+    primary.start_again().unwrap();
+    standby.stop().unwrap();
+    eventually(
+        "the old one is refused",
+        Duration::from_secs(10),
+        async || {
+            let error = store.probe().await.expect_err("nobody may take writes");
+            chain(&error).contains("was replaced by another host")
+        },
+    )
+    .await;
+    let refused = create(&store, 23).await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable { .. })),
+        "{refused:?}"
+    );
+    let written = primary.sql("SELECT count(*) FROM dsm.record WHERE id > 20");
+    assert_eq!(written.unwrap(), "0");
+    store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

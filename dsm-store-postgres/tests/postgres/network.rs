@@ -126,7 +126,7 @@ async fn every_commit_whose_answer_was_lost_is_resolved_truly() {
                 tokio::spawn(async move { (id, store.commit(set).await) })
             })
             .collect();
-        tokio::time::sleep(Duration::from_micros(round * 400)).await;
+        tokio::time::sleep(Duration::from_millis(round)).await;
         if round % 2 == 0 {
             proxy.reset();
         } else {
