@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use dsm_core::store::{Changed, Changes, Kind, Notifier, RecordKey, StoreError};
 
@@ -112,6 +113,13 @@ impl Subscribers {
             }
             Some((_, _, Some(keys))) => state.tell(&keys),
             _ => state.tell_unknown(),
+        }
+    }
+
+    /// Every notification of a commit until this instant was heard.
+    pub(crate) fn up_to_date(&self, instant: Instant) {
+        if let Some(notifier) = &self.lock().notifier {
+            notifier.notify(Changed::UpToDate(instant));
         }
     }
 
@@ -228,7 +236,7 @@ mod tests {
         subscribers.unanswered(&unanswered);
         subscribers.heard(&unanswered.payload);
         for id in [1, 2, 4] {
-            assert_eq!(changes.next().await, told(id));
+            assert_eq!(changes.next_change().await, told(id));
         }
 
         let in_flight = commit(5);
@@ -237,11 +245,11 @@ mod tests {
         subscribers.hears_again();
         subscribers.done(&in_flight);
         subscribers.heard("1 1 *");
-        assert_eq!(changes.next().await, Some(Changed::Unknown));
-        assert_eq!(changes.next().await, told(5));
-        assert_eq!(changes.next().await, Some(Changed::Unknown));
+        assert_eq!(changes.next_change().await, Some(Changed::Unknown));
+        assert_eq!(changes.next_change().await, told(5));
+        assert_eq!(changes.next_change().await, Some(Changed::Unknown));
         assert!(subscribers.lock().untold.is_empty());
         subscribers.close();
-        assert_eq!(changes.next().await, None);
+        assert_eq!(changes.next_change().await, None);
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::changes::Subscribers;
 use crate::database::Database;
@@ -13,10 +13,10 @@ use crate::write::Prune;
 /// The channel of the notifications.
 const CHANNEL: &str = "dsm";
 
-/// After how much silence the server is asked whether it is still there.
-const SILENCE: Duration = Duration::from_millis(300);
+/// How often the server is asked whether it is still there.
+const ASK: Duration = Duration::from_millis(300);
 
-/// How long it has to answer. Together with [`SILENCE`], how late a loss is noticed.
+/// How long it has to answer. Together with [`ASK`], how late a loss is noticed.
 const ANSWER: Duration = Duration::from_millis(700);
 
 /// How long a connection may take to be made.
@@ -79,20 +79,37 @@ impl Listener {
 
     /// Hears until the connection is lost.
     async fn hear(&mut self) {
+        let mut ask = interval(ASK);
+        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            match timeout(SILENCE, self.connection.try_recv()).await {
-                Ok(Ok(Some(notification))) => self.subscribers.heard(notification.payload()),
-                Ok(Ok(None) | Err(_)) => return,
-                Err(_) => {
-                    // A connection that lost its peer is silent as well.
-                    let asked = sqlx::raw_sql("SELECT 1").execute(&mut self.connection);
-                    if !matches!(timeout(ANSWER, asked).await, Ok(Ok(_))) {
+            tokio::select! {
+                heard = self.connection.try_recv() => match heard {
+                    Ok(Some(notification)) => self.subscribers.heard(notification.payload()),
+                    Ok(None) | Err(_) => return,
+                },
+                _ = ask.tick() => {
+                    if !self.ask().await {
                         return;
                     }
                     self.prune();
                 }
             }
         }
+    }
+
+    /// Asks the server whether it is still there: a connection that lost its peer is silent as well.
+    /// Notifications of what was committed before the question come before the answer.
+    async fn ask(&mut self) -> bool {
+        let asked = std::time::Instant::now();
+        let question = sqlx::raw_sql("SELECT 1").execute(&mut self.connection);
+        if !matches!(timeout(ANSWER, question).await, Ok(Ok(_))) {
+            return false;
+        }
+        while let Some(notification) = self.connection.next_buffered() {
+            self.subscribers.heard(notification.payload());
+        }
+        self.subscribers.up_to_date(asked);
+        true
     }
 
     fn prune(&mut self) {

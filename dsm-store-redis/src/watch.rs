@@ -5,7 +5,7 @@
 //! message and a stream; and that it returns every second shows that the connection is alive.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dsm_core::store::{Changed, Notifier, StoreError};
 use redis::{Cmd, Value, cmd, from_redis_value};
@@ -20,8 +20,8 @@ use crate::read::{array, bytes, integer, next, text};
 use crate::scripts;
 use crate::target::{Live, Target};
 
-/// How long a read waits for an entry. An answer must come within twice that.
-const BLOCK_MILLIS: u32 = 1_000;
+/// How long a read waits for an entry.
+const BLOCK_MILLIS: u32 = 300;
 /// How many entries a read takes.
 const ENTRIES: u32 = 1_000;
 /// The pauses between attempts to connect.
@@ -139,11 +139,14 @@ impl Reader {
     /// Reads until it fails.
     async fn read(&mut self, live: &mut Live) -> Result<std::convert::Infallible, StoreError> {
         loop {
+            let asked = Instant::now();
             let answer = self.wait().query_async(&mut live.connection).await;
             let answer: Value = answer.map_err(|error| {
                 StoreError::unavailable("the connection for changes was lost", error)
             })?;
-            self.meet(answer)?;
+            if self.meet(answer)? < ENTRIES as usize {
+                self.notifier.notify(Changed::UpToDate(asked));
+            }
         }
     }
 
@@ -156,10 +159,13 @@ impl Reader {
         read
     }
 
-    fn meet(&mut self, answer: Value) -> Result<(), StoreError> {
+    /// Tells subscribers of entries; how many there were.
+    fn meet(&mut self, answer: Value) -> Result<usize, StoreError> {
         let streams: redis::streams::StreamReadReply =
             from_redis_value(answer).map_err(|_| unexpected())?;
+        let mut met = 0;
         for entry in streams.keys.into_iter().flat_map(|stream| stream.ids) {
+            met += 1;
             let mut fields = entry.map;
             let mut field = |name: &str| fields.remove(name).ok_or_else(unexpected);
             let count = decode_number(&bytes(field("n")?)?)?.cast_signed();
@@ -182,7 +188,7 @@ impl Reader {
             count,
             connected: true,
         });
-        Ok(())
+        Ok(met)
     }
 
     /// Tells subscribers that anything may have changed.

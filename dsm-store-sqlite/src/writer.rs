@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dsm_core::store::{Changed, Notifier, RecordKey, StoreError};
@@ -237,18 +237,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Tells subscribers when another process has written.
+    /// Tells subscribers whether another process has written.
     async fn look(&mut self) {
+        let asked = Instant::now();
         let seen = self.data_version;
         let found = match self.connection().await {
             Ok(connection) => data_version(connection).await,
             Err(error) => Err(error),
         };
         match found {
-            Ok(found) if found == seen => {}
             Ok(found) => {
-                self.data_version = found;
-                self.notifier.notify(Changed::Unknown);
+                if found != seen {
+                    self.data_version = found;
+                    self.notifier.notify(Changed::Unknown);
+                }
+                self.notifier.notify(Changed::UpToDate(asked));
             }
             Err(error) => {
                 tracing::warn!(%error, "changes by other processes cannot be noticed now");

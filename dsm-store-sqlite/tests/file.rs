@@ -46,7 +46,7 @@ async fn execute(path: &Path, sql: &str) {
 }
 
 async fn next(changes: &mut Changes) -> Changed {
-    let next = tokio::time::timeout(Duration::from_secs(30), changes.next()).await;
+    let next = tokio::time::timeout(Duration::from_secs(30), changes.next_change()).await;
     next.expect("a change is told").expect("the store is open")
 }
 

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use tokio::sync::broadcast;
 
 use super::RecordKey;
@@ -10,6 +12,9 @@ pub enum Changed {
     /// Something changed that the stream cannot name: another process wrote, or the subscriber was
     /// too slow. Forget everything.
     Unknown,
+    /// Everything that was committed until this instant has been told. A store says so now and then
+    /// when it knows; whoever remembers what was read may go on to do so.
+    UpToDate(Instant),
 }
 
 /// A stream of changes, in the order of their commits.
@@ -23,6 +28,18 @@ impl Changes {
             Ok(changed) => Some(changed),
             Err(broadcast::error::RecvError::Lagged(_)) => Some(Changed::Unknown),
             Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+impl Changes {
+    /// As [`next`](Self::next), passing over [`Changed::UpToDate`].
+    pub async fn next_change(&mut self) -> Option<Changed> {
+        loop {
+            match self.next().await {
+                Some(Changed::UpToDate(_)) => {}
+                changed => return changed,
+            }
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
 use crate::store::{Changed, IndexTerm, Kind, RecordKey, Term};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, to_micros};
 
 type Object = Arc<dyn Any + Send + Sync>;
 
@@ -19,14 +19,17 @@ fn slot(kind: Kind) -> usize {
     usize::from(kind.0) % KINDS
 }
 
-/// Metadata by key and by unique term. Nothing is older than `max_staleness`; what this process
-/// changes, or the change stream names, is forgotten at once.
+/// Metadata by key and by unique term. What this process changes, or the change stream names, is
+/// forgotten at once. What is found was in the store less than `max_staleness` ago: it was read then,
+/// or the stream has told of every change until then.
 #[derive(Debug)]
 pub(crate) struct Cache {
     objects: quick_cache::sync::Cache<RecordKey, Arc<Entry>>,
     keys: quick_cache::sync::Cache<(Kind, Term), RecordKey>,
     // Counts invalidations by kind, so that an object read before one is not put in after it.
     epochs: [AtomicU64; KINDS],
+    /// Until when, in microseconds, every change has been told.
+    told_until: AtomicI64,
     max_staleness: TimeDelta,
 }
 
@@ -43,6 +46,7 @@ impl Cache {
             objects: quick_cache::sync::Cache::new(100_000),
             keys: quick_cache::sync::Cache::new(100_000),
             epochs: [const { AtomicU64::new(0) }; KINDS],
+            told_until: AtomicI64::new(i64::MIN),
             max_staleness: TimeDelta::from_std(max_staleness).unwrap_or(TimeDelta::MAX),
         }
     }
@@ -70,10 +74,18 @@ impl Cache {
         named.then(|| (Arc::clone(&entry.object), entry.read_at))
     }
 
-    /// Whether what was read at `read_at` may still be used.
+    /// Whether what was read at `read_at`, and not forgotten since, may still be used: it is what
+    /// the store had less than `max_staleness` ago.
     pub(crate) fn is_fresh(&self, read_at: Timestamp, now: Timestamp) -> bool {
-        let age = now - read_at;
-        age >= TimeDelta::zero() && age < self.max_staleness
+        let told_until = self.told_until.load(Ordering::Acquire);
+        let age = to_micros(now).saturating_sub(to_micros(read_at).max(told_until));
+        now >= read_at && TimeDelta::microseconds(age) < self.max_staleness
+    }
+
+    /// Every change until this instant has been told, and what it changed forgotten.
+    pub(crate) fn told_until(&self, instant: Timestamp) {
+        self.told_until
+            .fetch_max(to_micros(instant), Ordering::AcqRel);
     }
 
     /// Keeps what was read at `read_at`, unless something was invalidated since `epoch`.
@@ -115,6 +127,7 @@ impl Cache {
                 self.objects.remove(&key);
                 epoch.fetch_add(1, Ordering::AcqRel);
             }
+            Changed::UpToDate(_) => {}
             Changed::Unknown => {
                 let count = || {
                     for epoch in &self.epochs {

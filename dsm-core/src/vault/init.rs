@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use super::cache::Cache;
 use super::client::Bearers;
 use super::error::OpenError;
@@ -291,6 +293,13 @@ fn watch_changes(records: &Arc<Records>) {
             };
             records.cache.forget(changed);
             let rotated = match changed {
+                Changed::UpToDate(instant) => {
+                    let ago = TimeDelta::from_std(instant.elapsed()).unwrap_or(TimeDelta::MAX);
+                    if let Some(until) = records.clock.now().checked_sub_signed(ago) {
+                        records.cache.told_until(until);
+                    }
+                    false
+                }
                 Changed::Record(key) => key == KEYRING_RECORD,
                 Changed::Unknown => is_rotated(&records).await,
             };

@@ -56,7 +56,7 @@ async fn a_promoted_standby_is_found_within_ten_seconds() {
             return false;
         }
         let heard = tokio::time::timeout(Duration::from_millis(500), async {
-            while changes.next().await != Some(Changed::Record(key(id))) {}
+            while changes.next_change().await != Some(Changed::Record(key(id))) {}
         });
         heard.await.is_ok()
     })

@@ -43,7 +43,7 @@ async fn fails_and_recovers(fail: impl Fn(&Proxy)) {
     assert!(is_unavailable(&found), "{found:?}");
     assert!(is_unavailable(&probed), "{probed:?}");
     assert!(is_unavailable(&reserved), "{reserved:?}");
-    let told = tokio::time::timeout(Duration::from_secs(3), changes.next()).await;
+    let told = tokio::time::timeout(Duration::from_secs(3), changes.next_change()).await;
     assert_eq!(told.unwrap(), Some(Changed::Unknown));
     // While the network is gone, the answer can be had by another way.
     eventually(
@@ -72,7 +72,7 @@ async fn fails_and_recovers(fail: impl Fn(&Proxy)) {
         id += 1;
         create(&direct, id).await.unwrap();
         let heard = tokio::time::timeout(Duration::from_millis(500), async {
-            while changes.next().await != Some(Changed::Record(key(id))) {}
+            while changes.next_change().await != Some(Changed::Record(key(id))) {}
         });
         heard.await.is_ok()
     })
@@ -104,7 +104,7 @@ async fn a_silent_loss_of_the_listening_connection_is_told_within_three_seconds(
     let mut changes = store.changes();
     proxy.black_hole();
     let started = Instant::now();
-    let told = tokio::time::timeout(Duration::from_secs(3), changes.next()).await;
+    let told = tokio::time::timeout(Duration::from_secs(3), changes.next_change()).await;
     assert_eq!(told.unwrap(), Some(Changed::Unknown));
     eprintln!("told after {:?}", started.elapsed());
     proxy.pass();

@@ -12,7 +12,7 @@ use dsm_core::time::Timestamp;
 use crate::support::{Lent, create, key, open, operation, record};
 
 async fn next(changes: &mut Changes) -> Changed {
-    let changed = tokio::time::timeout(Duration::from_secs(30), changes.next()).await;
+    let changed = tokio::time::timeout(Duration::from_secs(30), changes.next_change()).await;
     changed.unwrap().unwrap()
 }
 

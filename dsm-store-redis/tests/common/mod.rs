@@ -62,7 +62,7 @@ pub(crate) fn operation(number: u8) -> OperationId {
 
 /// The next change, which must come.
 pub(crate) async fn next(changes: &mut Changes) -> Changed {
-    let next = tokio::time::timeout(Duration::from_secs(30), changes.next()).await;
+    let next = tokio::time::timeout(Duration::from_secs(30), changes.next_change()).await;
     next.expect("a change is told").expect("the store is open")
 }
 
