@@ -9,6 +9,13 @@
 //! Redis Cluster is not supported: a change set touches keys that it could not keep together for
 //! many stores, and one store is one hash slot.
 //!
+//! # What Redis must allow
+//!
+//! The user needs all commands that read and write keys, scripts (`EVALSHA`, `EVAL`), `INFO`, `SCAN`,
+//! `WAIT`, behind Sentinel `ROLE`, and `CONFIG GET` unless its settings are taken on trust; and of
+//! the keys those of `{prefix}:*`. In the terms of an access control list:
+//! `~{prefix}:* +@all -@dangerous +info +config|get +role`.
+//!
 //! # What a failover can lose
 //!
 //! Redis replicates asynchronously. What the old master acknowledged and had not sent is gone with

@@ -87,13 +87,13 @@ pub(crate) async fn check_settings(link: &Link, name: &str) -> Result<(), StoreE
 }
 
 fn is_refusal(error: &StoreError) -> bool {
-    let source = match error {
-        StoreError::Unavailable {
-            source: Some(source),
-            ..
-        }
-        | StoreError::Backend { source } => source,
-        _ => return false,
+    let (StoreError::Unavailable {
+        source: Some(source),
+        ..
+    }
+    | StoreError::Backend { source }) = error
+    else {
+        return false;
     };
     let error = source.downcast_ref::<redis::RedisError>();
     matches!(

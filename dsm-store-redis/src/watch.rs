@@ -27,6 +27,8 @@ const ENTRIES: u32 = 1_000;
 /// The pauses between attempts to connect.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// Before the first entry.
+const NONE: &str = "0-0";
 /// How long a commit waits at most until its change was told.
 const TOLD_WITHIN: Duration = Duration::from_millis(500);
 
@@ -212,9 +214,9 @@ impl Reader {
         let mut live = self.target.connect().await?;
         let met = &self.position.entry;
         let (end, is_there) = Position::now(&mut live, &self.keys, met).await?;
-        let from_the_start = self.position.count == 0 && end.count >= 0;
-        if !is_there && !(from_the_start && met == "0-0") {
+        if !is_there && met != NONE {
             // It was cut, or this is a server that never had it: what was missed cannot be told.
+            // A stream that was empty is read from its start, and its numbers tell of a gap.
             self.position = end;
             self.forget(true);
         }
