@@ -4,10 +4,11 @@
 //! notice and the catching up, so nothing can fall between the two as it could between a published
 //! message and a stream; and that it returns every second shows that the connection is alive.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dsm_core::store::{Changed, Notifier, StoreError};
+use dsm_core::store::{Changed, Notifier, RecordKey, StoreError};
 use redis::{Cmd, Value, cmd, from_redis_value};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -65,6 +66,7 @@ impl Watch {
             notifier,
             position,
             tell,
+            pause: MIN_PAUSE,
         };
         let task = tokio::spawn(reader.run(live));
         Ok(Self { told, task })
@@ -126,6 +128,8 @@ struct Reader {
     notifier: Arc<Notifier>,
     position: Position,
     tell: watch::Sender<Told>,
+    /// How long to wait before connecting again.
+    pause: Duration,
 }
 
 impl Reader {
@@ -146,6 +150,7 @@ impl Reader {
                 StoreError::unavailable("the connection for changes was lost", error)
             })?;
             self.meet(answer)?;
+            self.pause = MIN_PAUSE;
         }
     }
 
@@ -162,22 +167,23 @@ impl Reader {
         let streams: redis::streams::StreamReadReply =
             from_redis_value(answer).map_err(|_| unexpected())?;
         for entry in streams.keys.into_iter().flat_map(|stream| stream.ids) {
-            let mut fields = entry.map;
-            let mut field = |name: &str| fields.remove(name).ok_or_else(unexpected);
-            let count = decode_number(&bytes(field("n")?)?)?.cast_signed();
-            let keys = bytes(field("keys")?)?;
-            if count != self.position.count + 1 {
-                // The stream was cut before it was read.
-                self.notifier.notify(Changed::Unknown);
+            match Entry::decode(entry.map) {
+                Ok(Entry { count, keys }) => {
+                    if count != self.position.count + 1 {
+                        // The stream was cut before it was read.
+                        self.notifier.notify(Changed::Unknown);
+                    }
+                    for key in keys {
+                        self.notifier.notify(Changed::Record(key));
+                    }
+                    self.position.count = count;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, entry = entry.id, "a change cannot be read");
+                    self.notifier.notify(Changed::Unknown);
+                }
             }
-            for key in keys.chunks(10) {
-                let key = decode_record_key(key)?;
-                self.notifier.notify(Changed::Record(key));
-            }
-            self.position = Position {
-                count,
-                entry: entry.id,
-            };
+            self.position.entry = entry.id;
         }
         let count = self.position.count;
         self.tell.send_replace(Told {
@@ -196,8 +202,9 @@ impl Reader {
 
     /// A new connection, at the place where the last one was lost if that still exists.
     async fn reconnect(&mut self) -> Live {
-        let mut pause = MIN_PAUSE;
         loop {
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(MAX_PAUSE);
             match self.resume().await {
                 Ok(live) => {
                     tracing::info!("the stream of changes is read on");
@@ -205,8 +212,6 @@ impl Reader {
                 }
                 Err(error) => tracing::debug!(%error, "the stream of changes is not there yet"),
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(MAX_PAUSE);
         }
     }
 
@@ -221,5 +226,24 @@ impl Reader {
             self.forget(true);
         }
         Ok(live)
+    }
+}
+
+/// What one set changed.
+struct Entry {
+    count: i64,
+    keys: Vec<RecordKey>,
+}
+
+impl Entry {
+    fn decode(mut fields: HashMap<String, Value>) -> Result<Self, StoreError> {
+        let mut field = |name: &str| bytes(fields.remove(name).ok_or_else(unexpected)?);
+        let count = decode_number(&field("n")?)?.cast_signed();
+        let keys = field("keys")?;
+        let keys = keys.chunks(10).map(decode_record_key);
+        Ok(Self {
+            count,
+            keys: keys.collect::<Result<_, _>>()?,
+        })
     }
 }
