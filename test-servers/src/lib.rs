@@ -2,4 +2,5 @@
 //! data in a temporary folder, gone when its handle is dropped.
 
 pub mod postgres;
+pub mod proxy;
 pub mod redis;

@@ -1,0 +1,192 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dsm_core::store::StoreError;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::{ConnectOptions as _, Row as _};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::fault::{Fault, unavailable};
+use crate::options::{PostgresOptions, is_exposed, name};
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// How long one host has before the next is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(300);
+
+/// The oldest version of Postgres that has all that is used.
+const OLDEST: i32 = 140_000;
+
+/// The hosts of the database, of which one at a time takes writes.
+#[derive(Debug)]
+pub(crate) struct Hosts {
+    all: Vec<Arc<Host>>,
+    /// The one that took writes last.
+    last: AtomicUsize,
+    /// The newest timeline seen. Each promotion begins a new one, so that a host on an older one is
+    /// a primary that was replaced.
+    timeline: AtomicU64,
+}
+
+struct Host {
+    options: PgConnectOptions,
+    /// Whether it is one of several.
+    replicated: bool,
+    accept_data_loss: bool,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&name(&self.options))
+    }
+}
+
+impl Hosts {
+    pub(crate) fn new(options: &PostgresOptions) -> Self {
+        let all = options.hosts.iter().map(|options| {
+            if is_exposed(options) {
+                let host = name(options);
+                tracing::warn!(
+                    %host,
+                    "the database is used without sslmode=verify-full: others on the way may read \
+                     along or answer in its place"
+                );
+            }
+            options.clone()
+        });
+        let all = all.map(|host| {
+            Arc::new(Host {
+                options: host,
+                replicated: options.hosts.len() > 1,
+                accept_data_loss: options.accept_data_loss,
+            })
+        });
+        Self {
+            all: all.collect(),
+            last: AtomicUsize::new(0),
+            timeline: AtomicU64::new(0),
+        }
+    }
+
+    /// A connection to the host that takes writes: the last known one if it answers soon.
+    pub(crate) async fn connect(&self) -> Result<PgConnection, Fault> {
+        let first = self.last.load(Ordering::Relaxed);
+        if let [host] = &*self.all {
+            return host.connect().await.map(|(connection, _)| connection);
+        }
+        let mut attempts = JoinSet::new();
+        for place in 0..self.all.len() {
+            let index = (first + place) % self.all.len();
+            let host = self.all[index].clone();
+            let head_start = HEAD_START * u32::try_from(place).unwrap_or(u32::MAX);
+            attempts.spawn(async move {
+                sleep(head_start).await;
+                (index, host.connect().await)
+            });
+        }
+        let mut refusal = None;
+        while let Some(attempt) = attempts.join_next().await {
+            match attempt {
+                Ok((index, Ok((_, timeline))))
+                    if self.timeline.fetch_max(timeline, Ordering::Relaxed) > timeline =>
+                {
+                    let host = name(&self.all[index].options);
+                    let reason = format!("{host} was replaced by another host: keep it away");
+                    refusal = Some(unavailable(reason).into());
+                }
+                Ok((index, Ok((connection, _)))) => {
+                    if self.last.swap(index, Ordering::Relaxed) != index {
+                        tracing::info!(host = ?self.all[index], "this host takes writes now");
+                    }
+                    return Ok(connection);
+                }
+                Ok((index, Err(fault))) => {
+                    tracing::debug!(host = ?self.all[index], ?fault, "a host is of no use now");
+                    // What a host that was reached says counts more than that another was not.
+                    let telling = matches!(fault, Fault::Store(_));
+                    if telling || refusal.is_none() {
+                        refusal = Some(fault);
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+        Err(refusal.unwrap_or_else(|| unavailable("no host was reached").into()))
+    }
+
+    /// How to connect to the host that took writes last.
+    pub(crate) fn writable(&self) -> PgConnectOptions {
+        self.all[self.last.load(Ordering::Relaxed)].options.clone()
+    }
+}
+
+impl Host {
+    /// A connection and the timeline of the host.
+    async fn connect(&self) -> Result<(PgConnection, u64), Fault> {
+        let connected = timeout(CONNECT, async {
+            let mut connection = self.options.connect().await?;
+            self.check(&mut connection).await?;
+            let timeline = if self.replicated {
+                timeline(&mut connection).await?
+            } else {
+                0
+            };
+            Ok((connection, timeline))
+        });
+        connected.await.unwrap_or_else(|_| {
+            let seconds = CONNECT.as_secs();
+            let host = name(&self.options);
+            Err(unavailable(format!("{host} did not answer within {seconds} s")).into())
+        })
+    }
+
+    /// Refuses a host that does not take writes or would lose them.
+    async fn check(&self, connection: &mut PgConnection) -> Result<(), Fault> {
+        let row = sqlx::raw_sql(
+            "SELECT current_setting('server_version_num') AS version, \
+             (pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean)\
+             ::text AS read_only, current_setting('fsync') AS fsync, \
+             current_setting('full_page_writes') AS full_page_writes, \
+             current_setting('synchronous_commit') AS synchronous_commit",
+        )
+        .fetch_one(connection)
+        .await?;
+        let host = name(&self.options);
+        let version: i32 = text(&row, "version")?.parse().unwrap_or(0);
+        if version < OLDEST {
+            let (is, needed) = (version / 10_000, OLDEST / 10_000);
+            let what = format!("{host} is Postgres {is}, {needed} is needed at least");
+            return Err(StoreError::backend(what).into());
+        }
+        if text(&row, "read_only")? == "true" {
+            return Err(unavailable(format!("{host} takes no writes: it is a standby")).into());
+        }
+        for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
+            if text(&row, setting)? == "off" && !self.accept_data_loss {
+                return Err(StoreError::backend(format!(
+                    "{setting} is off at {host}, so that commits can be lost when its power \
+                     fails: switch {setting} on, or accept the loss of data"
+                ))
+                .into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first digits of the name of a segment of the write-ahead log.
+async fn timeline(connection: &mut PgConnection) -> Result<u64, Fault> {
+    let row = sqlx::raw_sql("SELECT pg_walfile_name(pg_current_wal_lsn()) AS segment")
+        .fetch_one(connection)
+        .await?;
+    let digits = text(&row, "segment")?.get(..8).unwrap_or_default();
+    let timeline = u64::from_str_radix(digits, 16);
+    Ok(timeline.map_err(StoreError::backend)?)
+}
+
+fn text<'r>(row: &'r PgRow, column: &str) -> Result<&'r str, sqlx::Error> {
+    row.try_get(column)
+}
