@@ -6,8 +6,8 @@
 //! connection.
 //!
 //! Redis may be alone or looked after by Sentinel; [`RedisOptions::parse`] has the forms of a URL.
-//! Redis Cluster is not supported: a change set touches keys that it could not keep together for
-//! many stores, and one store is one hash slot.
+//! Redis Cluster is refused: a change set needs all its keys in one place, so that a store would be
+//! one hash slot of the cluster and gain nothing.
 //!
 //! # What Redis must allow
 //!
