@@ -6,8 +6,15 @@
 //! connection.
 //!
 //! Redis may be alone or looked after by Sentinel; [`RedisOptions::parse`] has the forms of a URL.
-//! Redis Cluster is not supported: a change set touches keys that it could not keep together for
-//! many stores, and one store is one hash slot.
+//! Redis Cluster is refused: a change set needs all its keys in one place, so that a store would be
+//! one hash slot of the cluster and gain nothing.
+//!
+//! # What Redis must allow
+//!
+//! The user needs all commands that read and write keys, scripts (`EVALSHA`, `EVAL`), `INFO`, `SCAN`,
+//! `WAIT`, behind Sentinel `ROLE`, and `CONFIG GET` unless its settings are taken on trust; and of
+//! the keys those of `{prefix}:*`. In the terms of an access control list:
+//! `~{prefix}:* +@all -@dangerous +info +config|get +role`.
 //!
 //! # What a failover can lose
 //!

@@ -30,7 +30,7 @@ const SETTINGS: [(&str, &str); 4] = [
 #[error("{0}")]
 struct Unsafe(String);
 
-/// Refuses a Redis that is too old or a cluster.
+/// Refuses a Redis that is too old, a cluster or a replica.
 pub(crate) async fn check_server(link: &Link, name: &str) -> Result<(), StoreError> {
     let info = link.command(&cmd("INFO"), Resend::Once).await?;
     let info: String = from_redis_value(info).map_err(|_| unexpected())?;
@@ -49,6 +49,12 @@ pub(crate) async fn check_server(link: &Link, name: &str) -> Result<(), StoreErr
         return Err(StoreError::backend(Unsafe(format!(
             "{name} is a cluster: use one server, with replicas and Sentinel if it must not fail"
         ))));
+    }
+    if field("role") == Some("slave") {
+        return Err(StoreError::Unavailable {
+            reason: format!("{name} is a replica: name its master or use Sentinel"),
+            source: None,
+        });
     }
     Ok(())
 }
@@ -87,13 +93,13 @@ pub(crate) async fn check_settings(link: &Link, name: &str) -> Result<(), StoreE
 }
 
 fn is_refusal(error: &StoreError) -> bool {
-    let source = match error {
-        StoreError::Unavailable {
-            source: Some(source),
-            ..
-        }
-        | StoreError::Backend { source } => source,
-        _ => return false,
+    let (StoreError::Unavailable {
+        source: Some(source),
+        ..
+    }
+    | StoreError::Backend { source }) = error
+    else {
+        return false;
     };
     let error = source.downcast_ref::<redis::RedisError>();
     matches!(

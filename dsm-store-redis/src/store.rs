@@ -36,7 +36,7 @@ const BLOCK: u64 = 32;
 ///
 /// Every call answers within four seconds, with [`StoreError::Unavailable`] or
 /// [`StoreError::OutcomeUnknown`] when Redis does not; lost connections are made anew by later calls.
-/// A page of a listing is one script, unless more than 20,000 entries or 32 MiB are looked through
+/// A page of a listing is one script, unless more than 5,000 entries or 8 MiB are looked through
 /// for it, when it is put together from several. Numbers of [`next_id`](Store::next_id) are reserved
 /// by the block: those of several processes differ, and each process sees its own grow.
 #[derive(Debug)]

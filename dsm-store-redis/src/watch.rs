@@ -4,10 +4,11 @@
 //! notice and the catching up, so nothing can fall between the two as it could between a published
 //! message and a stream; and that it returns every second shows that the connection is alive.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dsm_core::store::{Changed, Notifier, StoreError};
+use dsm_core::store::{Changed, Notifier, RecordKey, StoreError};
 use redis::{Cmd, Value, cmd, from_redis_value};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -27,6 +28,8 @@ const ENTRIES: u32 = 1_000;
 /// The pauses between attempts to connect.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// Before the first entry.
+const NONE: &str = "0-0";
 /// How long a commit waits at most until its change was told.
 const TOLD_WITHIN: Duration = Duration::from_millis(500);
 
@@ -63,6 +66,7 @@ impl Watch {
             notifier,
             position,
             tell,
+            pause: MIN_PAUSE,
         };
         let task = tokio::spawn(reader.run(live));
         Ok(Self { told, task })
@@ -124,6 +128,8 @@ struct Reader {
     notifier: Arc<Notifier>,
     position: Position,
     tell: watch::Sender<Told>,
+    /// How long to wait before connecting again.
+    pause: Duration,
 }
 
 impl Reader {
@@ -147,6 +153,7 @@ impl Reader {
             if self.meet(answer)? < ENTRIES as usize {
                 self.notifier.notify(Changed::UpToDate(asked));
             }
+            self.pause = MIN_PAUSE;
         }
     }
 
@@ -166,22 +173,23 @@ impl Reader {
         let mut met = 0;
         for entry in streams.keys.into_iter().flat_map(|stream| stream.ids) {
             met += 1;
-            let mut fields = entry.map;
-            let mut field = |name: &str| fields.remove(name).ok_or_else(unexpected);
-            let count = decode_number(&bytes(field("n")?)?)?.cast_signed();
-            let keys = bytes(field("keys")?)?;
-            if count != self.position.count + 1 {
-                // The stream was cut before it was read.
-                self.notifier.notify(Changed::Unknown);
+            match Entry::decode(entry.map) {
+                Ok(Entry { count, keys }) => {
+                    if count != self.position.count + 1 {
+                        // The stream was cut before it was read.
+                        self.notifier.notify(Changed::Unknown);
+                    }
+                    for key in keys {
+                        self.notifier.notify(Changed::Record(key));
+                    }
+                    self.position.count = count;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, entry = entry.id, "a change cannot be read");
+                    self.notifier.notify(Changed::Unknown);
+                }
             }
-            for key in keys.chunks(10) {
-                let key = decode_record_key(key)?;
-                self.notifier.notify(Changed::Record(key));
-            }
-            self.position = Position {
-                count,
-                entry: entry.id,
-            };
+            self.position.entry = entry.id;
         }
         let count = self.position.count;
         self.tell.send_replace(Told {
@@ -200,8 +208,9 @@ impl Reader {
 
     /// A new connection, at the place where the last one was lost if that still exists.
     async fn reconnect(&mut self) -> Live {
-        let mut pause = MIN_PAUSE;
         loop {
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(MAX_PAUSE);
             match self.resume().await {
                 Ok(live) => {
                     tracing::info!("the stream of changes is read on");
@@ -209,8 +218,6 @@ impl Reader {
                 }
                 Err(error) => tracing::debug!(%error, "the stream of changes is not there yet"),
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(MAX_PAUSE);
         }
     }
 
@@ -218,12 +225,31 @@ impl Reader {
         let mut live = self.target.connect().await?;
         let met = &self.position.entry;
         let (end, is_there) = Position::now(&mut live, &self.keys, met).await?;
-        let from_the_start = self.position.count == 0 && end.count >= 0;
-        if !is_there && !(from_the_start && met == "0-0") {
+        if !is_there && met != NONE {
             // It was cut, or this is a server that never had it: what was missed cannot be told.
+            // A stream that was empty is read from its start, and its numbers tell of a gap.
             self.position = end;
             self.forget(true);
         }
         Ok(live)
+    }
+}
+
+/// What one set changed.
+struct Entry {
+    count: i64,
+    keys: Vec<RecordKey>,
+}
+
+impl Entry {
+    fn decode(mut fields: HashMap<String, Value>) -> Result<Self, StoreError> {
+        let mut field = |name: &str| bytes(fields.remove(name).ok_or_else(unexpected)?);
+        let count = decode_number(&field("n")?)?.cast_signed();
+        let keys = field("keys")?;
+        let keys = keys.chunks(10).map(decode_record_key);
+        Ok(Self {
+            count,
+            keys: keys.collect::<Result<_, _>>()?,
+        })
     }
 }

@@ -196,3 +196,20 @@ async fn a_stream_that_was_cut_meanwhile_is_told_as_unknown() {
     store.close().await;
     direct.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_of_someone_else_is_stepped_over() {
+    let url = server().fresh_url();
+    let store = open(&url).await.unwrap();
+    store.commit(create(1)).await.unwrap();
+    let mut changes = store.changes();
+    let (_, prefix) = url.split_once("prefix=").unwrap();
+    let stream = format!("{{{prefix}}}:changes");
+    server()
+        .cli(&["xadd", &stream, "*", "what", "ever"])
+        .unwrap();
+    assert_eq!(next(&mut changes).await, Changed::Unknown);
+    store.commit(create(2)).await.unwrap();
+    assert_eq!(next(&mut changes).await, Changed::Record(record(2, 0).key));
+    store.close().await;
+}

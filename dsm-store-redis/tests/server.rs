@@ -6,8 +6,11 @@
 mod common;
 
 use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use dsm_core::store::{ChangeSet, Page, Query, Store as _, StoreError};
+use dsm_core::store::{ChangeSet, Changed, OperationId, Page, Query, Store as _, StoreError};
+use dsm_core::time::Timestamp;
 use dsm_store_redis::{RedisOptions, RedisStore};
 use dsm_test_servers::redis::{Redis, with_parameter};
 
@@ -43,7 +46,16 @@ async fn settings_that_lose_data_are_refused() {
 async fn settings_that_are_not_told_are_refused() {
     let server = start(&[]);
     let user = [
-        "acl", "setuser", "app", "on", ">hunter2", "~{dsm}:*", "&*", "+@all", "-config",
+        "acl",
+        "setuser",
+        "app",
+        "on",
+        ">hunter2",
+        "~{dsm}:*",
+        "+@all",
+        "-@dangerous",
+        "+info",
+        "+role",
     ];
     server.cli(&user).unwrap();
     let url = server.url().replace("//", "//app:hunter2@");
@@ -57,6 +69,18 @@ async fn settings_that_are_not_told_are_refused() {
         .unwrap();
     assert!(!format!("{store:?}").contains("hunter2"), "{store:?}");
     store.commit(create(1)).await.unwrap();
+    store.close().await;
+
+    let allowed = ["acl", "setuser", "app", "+config|get"];
+    server.cli(&allowed).unwrap();
+    let store = open(&url).await.unwrap();
+    let mut changes = store.changes();
+    store.commit(create(2)).await.unwrap();
+    let changed = common::next(&mut changes).await;
+    assert_eq!(changed, Changed::Record(record(2, 0).key));
+    store.next_id(KIND).await.unwrap();
+    store.probe().await.unwrap();
+    drop(store.snapshot().await.unwrap());
     store.close().await;
 }
 
@@ -148,36 +172,88 @@ async fn tls_is_spoken_and_certificates_are_checked() {
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_survives_a_kill() {
-    let mut server = start(&[]);
-    let store = open(&server.url()).await.unwrap();
-    let mut done = 0;
-    for round in 1..=3 {
-        for _ in 0..50 {
-            let set = create(done + 1).named(operation(round));
-            let set = ChangeSet {
-                operation: None,
-                ..set
-            };
-            store.commit(set).await.unwrap();
-            done += 1;
+/// What a writer knows of its sets, of two records each, by the first id.
+#[derive(Debug, Default)]
+struct Known {
+    done: Vec<u64>,
+    not_done: Vec<u64>,
+}
+
+/// Commits sets until told to stop, and asks about those whose answer was lost.
+async fn write(store: Arc<RedisStore>, writer: u8, stop: Arc<AtomicBool>) -> Known {
+    let mut known = Known::default();
+    for number in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
         }
-        server.kill9().unwrap();
-        // Redis forgets scripts when it ends, and the store sends them again.
-        server.start_again().unwrap();
-        let mut met = 0;
-        let mut page = Page::first(40);
-        loop {
-            let found = store.list(&Query::new(KIND), page).await.unwrap();
-            met += found.records.len() as u64;
-            page.after = found.next;
-            if page.after.is_none() {
-                break;
+        let first = (u64::from(writer) << 32) + 2 * number;
+        let mut name = [writer; 10];
+        name[..8].copy_from_slice(&first.to_le_bytes());
+        let operation = OperationId::new(Timestamp::UNIX_EPOCH, name);
+        let set = create(first).create(record(first + 1, 10));
+        let done = match store.commit(set.named(operation)).await {
+            Ok(()) => true,
+            Err(StoreError::Unavailable { .. }) => false,
+            Err(StoreError::OutcomeUnknown { .. }) => loop {
+                if let Ok(done) = store.resolve(operation).await {
+                    break done;
+                }
+            },
+            Err(error) => panic!("{error:?}"),
+        };
+        if done {
+            known.done.push(first);
+        } else {
+            known.not_done.push(first);
+            // Until it is back there is nothing to be learned by trying.
+            while store.probe().await.is_err() {
+                tokio::task::yield_now().await;
             }
         }
-        assert_eq!(met, done);
     }
+    known
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_under_writers_lose_nothing_and_tear_nothing() {
+    const KILLS: u64 = 6;
+    let mut server = start(&[]);
+    let store = Arc::new(open(&server.url()).await.unwrap());
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..8)
+        .map(|writer| tokio::spawn(write(store.clone(), writer, stop.clone())))
+        .collect();
+    let mut changes = store.changes();
+    for kill in 0..KILLS {
+        // Some sets, and then in the middle of others.
+        for _ in 0..100 * (kill + 1) {
+            common::next(&mut changes).await;
+        }
+        server.kill9().unwrap();
+        server.start_again().unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (mut done, mut not_done) = (0, 0);
+    for writer in writers {
+        let known = writer.await.unwrap();
+        for first in &known.done {
+            for id in [*first, first + 1] {
+                let found = store.find(record(id, 0).key).await.unwrap();
+                assert_eq!(found, Some(record(id, 10)), "an acknowledged one is lost");
+            }
+        }
+        for first in &known.not_done {
+            for id in [*first, first + 1] {
+                let found = store.find(record(id, 0).key).await.unwrap();
+                assert_eq!(found, None, "one that was told not to be there is");
+            }
+        }
+        done += known.done.len();
+        not_done += known.not_done.len();
+    }
+    eprintln!("{KILLS} kills: {done} sets done, {not_done} not");
+    let all = store.list(&Query::new(KIND), Page::first(1 << 20)).await;
+    assert_eq!(all.unwrap().records.len(), 2 * done);
     store.close().await;
 }
 

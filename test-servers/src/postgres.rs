@@ -19,7 +19,7 @@ use tempfile::TempDir;
 const EXISTING: &str = "DSM_TEST_POSTGRES_URL";
 
 /// How long a server may take to start or stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often another port is tried when somebody was faster.
 const PORTS: u32 = 5;

@@ -1,7 +1,7 @@
 //! Redis, alone or behind Sentinel.
 
 use std::env;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -52,7 +52,6 @@ const SETTINGS: [(&str, &str); 7] = [
 
 /// A Redis server, gone with its handle or with the process of the tests. It keeps what it
 /// acknowledged, as a real one does, unless its settings say otherwise.
-#[derive(Debug)]
 pub struct Redis {
     port: u16,
     folder: PathBuf,
@@ -64,7 +63,15 @@ pub struct Redis {
     existing: Option<String>,
 }
 
-#[derive(Debug)]
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("port", &self.port)
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
+    }
+}
+
 struct Running {
     keeper: Child,
     orders: Option<ChildStdin>,

@@ -4,7 +4,7 @@
 -- Returns how it ended, where to go on, then key and content of each record:
 --   'end': nothing follows; 'full': the limit is reached and more follow;
 --   'part': enough work for one call, go on after the id.
-local EXAMINED, BYTES, SORTED = 20000, 32 * 1024 * 1024, 2000
+local EXAMINED, BYTES, SORTED = 5000, 8 * 1024 * 1024, 2000
 
 local kind, after, newest, limit = ARGV[1], ARGV[2], ARGV[3] == 'newest', tonumber(ARGV[4])
 local created_from, created_until, expires_from, expires_until = ARGV[5], ARGV[6], ARGV[7], ARGV[8]

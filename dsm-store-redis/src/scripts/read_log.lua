@@ -2,7 +2,7 @@
 -- ARGV: server or '', position to go on after or '', 'newest' or 'oldest', limit, first instant or
 --   '', last instant or '', terms.
 -- Returns how it ended and where to go on, as list.lua does, then position and batch.
-local EXAMINED, BYTES = 20000, 32 * 1024 * 1024
+local EXAMINED, BYTES = 5000, 8 * 1024 * 1024
 
 local server, after, newest, limit = ARGV[1], ARGV[2], ARGV[3] == 'newest', tonumber(ARGV[4])
 local from, till = ARGV[5], ARGV[6]

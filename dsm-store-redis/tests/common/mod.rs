@@ -71,7 +71,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = format!("{error} {error:?}");
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(&format!(": {cause} {cause:?}"));
+        text = format!("{text}: {cause} {cause:?}");
         source = cause.source();
     }
     text
