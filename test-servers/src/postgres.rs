@@ -19,7 +19,7 @@ use tempfile::TempDir;
 const EXISTING: &str = "DSM_TEST_POSTGRES_URL";
 
 /// How long a server may take to start or stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often another port is tried when somebody was faster.
 const PORTS: u32 = 5;
@@ -412,6 +412,11 @@ impl Database {
     /// Its URL.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Whether its server outlives the process of the tests, and so would it.
+    pub fn outlives(&self) -> bool {
+        self.drops_with.is_some()
     }
 
     /// Its name.
