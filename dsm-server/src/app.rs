@@ -29,7 +29,9 @@ impl App {
     /// A referrer that is sent twice or is not visible ASCII counts as absent.
     pub fn origin(&self, call: &Call) -> Origin {
         Origin {
-            ip: self.forwarding.client(call.peer.addr().ip(), &call.headers),
+            ip: self
+                .forwarding
+                .client(call.head.peer.addr().ip(), call.headers()),
             referrer: call.header(REFERER).map(str::to_owned),
             certificate: None,
         }

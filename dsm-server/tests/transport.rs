@@ -62,7 +62,11 @@ async fn trickle(state: Arc<State>, _: Call) -> Reply {
 }
 
 async fn peer(_: Arc<State>, call: Call) -> Reply {
-    Reply::bytes(StatusCode::OK, "text/plain", call.peer.addr().to_string())
+    Reply::bytes(
+        StatusCode::OK,
+        "text/plain",
+        call.head.peer.addr().to_string(),
+    )
 }
 
 async fn panic(_: Arc<State>, call: Call) -> Reply {

@@ -54,6 +54,11 @@ impl Failure {
         Self::new(exit::CONFIG, sentence)
     }
 
+    /// As [`config`](Self::config), for an error that says so.
+    pub(super) fn config_error(error: &dyn Error) -> Self {
+        Self::config(sentence(error))
+    }
+
     /// The system refused.
     pub(super) fn os(what: &str, error: &io::Error) -> Self {
         Self::new(exit::SYSTEM, format!("{what}: {error}"))

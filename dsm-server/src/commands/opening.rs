@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dsm_core::crypto::{EnvironmentKeys, KeyFile, KeyProvider};
-use dsm_core::store::Store;
+use dsm_core::store::{Store, StoreError};
 use dsm_core::vault::{AuditPlace, Caller, Vault, VaultBuilder, VaultOptions};
 
-use super::{Failure, exit};
+use super::Failure;
 use crate::config::{BeforeAnswer, Config, RootKeySource, StoreUrl};
 
 /// How long until a store that cannot be reached is tried again.
@@ -44,24 +44,30 @@ pub(super) async fn open_store(
     };
     let until = Instant::now() + wait;
     loop {
-        let opened = match url.scheme() {
-            "sqlite" => open_sqlite(&sqlite_path(url)?, purpose).await,
-            "postgres" | "postgresql" => open_postgres(config, url).await,
-            "memory" => {
-                return Err(Failure::config(
-                    "memory: keeps nothing between two commands; only `dsm-server quickstart` \
-                     takes it",
-                ));
-            }
-            _ => open_redis(config, url).await,
-        };
-        match opened {
-            Err(failure) if failure.code() == exit::UNAVAILABLE && Instant::now() < until => {
-                tracing::warn!(store = %url, reason = %failure, "the store is tried again");
+        match attempt(config, url, purpose).await? {
+            Ok(store) => return Ok(store),
+            Err(StoreError::Unavailable { reason, source }) if Instant::now() < until => {
+                let cause = source.map(|source| source.to_string());
+                tracing::warn!(store = %url, reason, cause, "the store is tried again");
                 tokio::time::sleep(TRY_AGAIN_AFTER).await;
             }
-            opened => return opened,
+            // Such as a database that may lose what it has acknowledged.
+            Err(error @ StoreError::Backend { .. }) => return Err(Failure::config_error(&error)),
+            Err(error) => return Err(error.into()),
         }
+    }
+}
+
+type Opened = Result<Arc<dyn Store>, StoreError>;
+
+async fn attempt(config: &Config, url: &StoreUrl, purpose: Purpose) -> Result<Opened, Failure> {
+    match url.scheme() {
+        "sqlite" => open_sqlite(&sqlite_path(url)?, purpose).await,
+        "postgres" | "postgresql" => open_postgres(config, url).await,
+        "memory" => Err(Failure::config(
+            "memory: keeps nothing between two commands; only `dsm-server quickstart` takes it",
+        )),
+        _ => open_redis(config, url).await,
     }
 }
 
@@ -74,35 +80,41 @@ fn missing(feature: &str) -> Failure {
 }
 
 #[cfg(feature = "postgres")]
-async fn open_postgres(config: &Config, url: &StoreUrl) -> Result<Arc<dyn Store>, Failure> {
-    use dsm_store_postgres::{OpenOptions, PostgresStore};
+async fn open_postgres(config: &Config, url: &StoreUrl) -> Result<Opened, Failure> {
+    use dsm_store_postgres::{PostgresOptions, PostgresStore};
 
-    let options = OpenOptions::parse(url.expose())?.accept_data_loss(config.accept_data_loss);
-    Ok(Arc::new(PostgresStore::open(options).await?))
+    let options: PostgresOptions = url
+        .expose()
+        .parse()
+        .map_err(|error: StoreError| Failure::config_error(&error))?;
+    let opened = PostgresStore::open(options.accept_data_loss(config.accept_data_loss)).await;
+    Ok(opened.map(|store| Arc::new(store) as _))
 }
 
 #[cfg(not(feature = "postgres"))]
 #[allow(clippy::unused_async, reason = "as the other one")]
-async fn open_postgres(_: &Config, _: &StoreUrl) -> Result<Arc<dyn Store>, Failure> {
+async fn open_postgres(_: &Config, _: &StoreUrl) -> Result<Opened, Failure> {
     Err(missing("postgres"))
 }
 
 #[cfg(feature = "redis")]
-async fn open_redis(config: &Config, url: &StoreUrl) -> Result<Arc<dyn Store>, Failure> {
-    use dsm_store_redis::{OpenOptions, RedisStore};
+async fn open_redis(config: &Config, url: &StoreUrl) -> Result<Opened, Failure> {
+    use dsm_store_redis::{RedisOptions, RedisStore};
 
-    let options = OpenOptions::parse(url.expose())?.accept_data_loss(config.accept_data_loss);
-    Ok(Arc::new(RedisStore::open(options).await?))
+    let options =
+        RedisOptions::parse(url.expose()).map_err(|error| Failure::config_error(&error))?;
+    let opened = RedisStore::open(options.accept_data_loss(config.accept_data_loss)).await;
+    Ok(opened.map(|store| Arc::new(store) as _))
 }
 
 #[cfg(not(feature = "redis"))]
 #[allow(clippy::unused_async, reason = "as the other one")]
-async fn open_redis(_: &Config, _: &StoreUrl) -> Result<Arc<dyn Store>, Failure> {
+async fn open_redis(_: &Config, _: &StoreUrl) -> Result<Opened, Failure> {
     Err(missing("redis"))
 }
 
 #[cfg(feature = "sqlite")]
-async fn open_sqlite(path: &Path, purpose: Purpose) -> Result<Arc<dyn Store>, Failure> {
+async fn open_sqlite(path: &Path, purpose: Purpose) -> Result<Opened, Failure> {
     use dsm_store_sqlite::{OpenOptions, SqliteStore};
 
     if purpose != Purpose::Create && path.symlink_metadata().is_err() {
@@ -114,12 +126,13 @@ async fn open_sqlite(path: &Path, purpose: Purpose) -> Result<Arc<dyn Store>, Fa
     let options = OpenOptions::new(path)
         .serve(purpose != Purpose::Beside)
         .create(purpose == Purpose::Create);
-    Ok(Arc::new(SqliteStore::open(options).await?))
+    let opened = SqliteStore::open(options).await;
+    Ok(opened.map(|store| Arc::new(store) as _))
 }
 
 #[cfg(not(feature = "sqlite"))]
 #[allow(clippy::unused_async, reason = "as the other one")]
-async fn open_sqlite(_: &Path, _: Purpose) -> Result<Arc<dyn Store>, Failure> {
+async fn open_sqlite(_: &Path, _: Purpose) -> Result<Opened, Failure> {
     Err(missing("sqlite"))
 }
 

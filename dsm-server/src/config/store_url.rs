@@ -4,12 +4,14 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-const SCHEMES: [&str; 6] = [
+const SCHEMES: [&str; 8] = [
     "sqlite",
     "postgres",
     "postgresql",
     "redis",
     "rediss",
+    "redis+sentinel",
+    "rediss+sentinel",
     "memory",
 ];
 const MASK: &str = "***";
@@ -41,7 +43,9 @@ impl FromStr for StoreUrl {
     fn from_str(text: &str) -> Result<Self, &'static str> {
         match text.split_once(':') {
             Some((scheme, _)) if SCHEMES.contains(&scheme) => Ok(Self(text.to_owned())),
-            _ => Err("must be sqlite:PATH, postgres://…, redis://…, rediss://… or memory:"),
+            _ => Err(
+                "must be sqlite:PATH, postgres://…, redis://…, rediss://…, redis+sentinel://… or memory:",
+            ),
         }
     }
 }

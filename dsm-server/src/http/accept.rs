@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use warp::Filter;
 
-use crate::http::call::Peer;
+use crate::http::call::{Head, Peer};
 use crate::http::timed::{Progress, Timed, Times};
 
 /// Bounds on connections.
@@ -102,7 +102,7 @@ impl Places {
 
 /// Serves `filter` over HTTP/1.1 to the connections of `listener`.
 ///
-/// The filter finds the [`Peer`] in the request's extensions. No error of a single connection or
+/// The filter finds the [`Head`] in the request's extensions. No error of a single connection or
 /// of accepting one ends the server.
 ///
 /// # Errors
@@ -333,10 +333,14 @@ where
             // `CONNECT host:port` has no path, and warp panics without one.
             *request.uri_mut() = Uri::from_static("/");
         }
-        // Filters copy what they extract; a shared map is not copied.
-        let headers = Arc::new(std::mem::take(request.headers_mut()));
-        request.extensions_mut().insert(headers);
-        request.extensions_mut().insert(self.peer.clone());
+        // Filters copy what they extract; what is shared is not copied.
+        let head = Arc::new(Head {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: std::mem::take(request.headers_mut()),
+            peer: self.peer.clone(),
+        });
+        request.extensions_mut().insert(head);
         Answer {
             reply: Box::pin(self.service.call(request)),
             progress: Arc::clone(&self.progress),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
@@ -48,6 +48,28 @@ impl Peer {
     }
 }
 
+/// A request before its body, taken once from the connection and shared from then on.
+///
+/// `Debug` shows the method only: path, query and headers may hold secrets.
+pub struct Head {
+    /// The request's method.
+    pub method: Method,
+    /// Its target as sent.
+    pub uri: Uri,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// The other end of the connection.
+    pub peer: Peer,
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head")
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Which family of endpoints a path belongs to, and so the shape of its replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Surface {
@@ -63,36 +85,41 @@ pub enum Surface {
 ///
 /// `Debug` shows method and route only: path, query, headers and body may hold secrets.
 pub struct Call {
-    /// The request's method.
-    pub method: Method,
+    /// The request before its body.
+    pub head: Arc<Head>,
     /// The name of the route that was found.
     pub route: &'static str,
     /// The query string as sent, without the question mark; empty when there is none.
     pub query: String,
-    /// The request's headers.
-    pub headers: Arc<HeaderMap>,
     /// The whole body.
     pub body: Bytes,
-    /// The other end of the connection.
-    pub peer: Peer,
     pub(crate) path: Canonical,
-    pub(crate) sent_path: String,
     pub(crate) pattern: Arc<Pattern>,
 }
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
-            .field("method", &self.method)
+            .field("method", &self.head.method)
             .field("route", &self.route)
             .finish_non_exhaustive()
     }
 }
 
 impl Call {
+    /// The request's method.
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// The request's headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
     /// The path exactly as the client sent it, which is what a request signature covers.
     pub fn sent_path(&self) -> &str {
-        &self.sent_path
+        self.head.uri.path()
     }
 
     /// The path parameter `name`, case and percent-encoding as sent; a tail may contain slashes.
@@ -111,7 +138,7 @@ impl Call {
 
     /// The header `name` when it is sent once and is visible ASCII.
     pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
-        let mut values = self.headers.get_all(name).iter();
+        let mut values = self.headers().get_all(name).iter();
         let value = values.next()?;
         if values.next().is_some() {
             return None;
@@ -121,7 +148,7 @@ impl Call {
 
     /// The media type of the body in lower case and without parameters; `None` without a header.
     pub fn media_type(&self) -> Option<String> {
-        let value = self.headers.get(CONTENT_TYPE)?;
+        let value = self.headers().get(CONTENT_TYPE)?;
         let text = value.to_str().unwrap_or_default();
         let essence = text.split(';').next().unwrap_or_default();
         Some(essence.trim().to_ascii_lowercase())

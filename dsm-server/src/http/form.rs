@@ -118,7 +118,7 @@ impl Fields {
             FORM => fields.add_form(&call.body)?,
             JSON => fields.add_json(&call.body)?,
             "multipart/form-data" => {
-                let header = call.headers.get(CONTENT_TYPE);
+                let header = call.headers().get(CONTENT_TYPE);
                 let header = header.and_then(|value| value.to_str().ok());
                 fields.add_multipart(header.unwrap_or_default(), &call.body)?;
             }

@@ -3,6 +3,8 @@
 //! Clients in the field spell the same endpoint as `/iso/dapp/application`,
 //! `/iso/dapp/Application`, `/api/dapp/application` and `/senhasegura/iso/dapp/application`.
 
+use std::borrow::Cow;
+
 use crate::http::call::Surface;
 
 /// The path of the management interface, which wins over the alias `/api/…`.
@@ -49,8 +51,12 @@ impl Canonical {
     }
 
     /// The path in lower case, which is what routes are matched by.
-    pub fn folded(&self) -> String {
-        self.path.to_ascii_lowercase()
+    pub fn folded(&self) -> Cow<'_, str> {
+        if self.path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            self.path.to_ascii_lowercase().into()
+        } else {
+            Cow::Borrowed(&self.path)
+        }
     }
 
     /// The surface that answers for this path when no route does.

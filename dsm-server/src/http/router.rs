@@ -1,7 +1,7 @@
 //! The table of routes and the one filter in front of it.
 //!
-//! Every request passes one warp filter that never rejects: it takes method, path, query, headers
-//! and body, and a tree of patterns finds the route in time proportional to the path's length,
+//! Every request passes one warp filter that never rejects: it takes the head that the accept loop
+//! made and the body, and a tree of patterns finds the route in time proportional to the path's length,
 //! however many routes there are.
 
 use std::collections::BTreeMap;
@@ -20,9 +20,8 @@ use http::{Method, StatusCode};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use warp::Filter;
-use warp::path::FullPath;
 
-use crate::http::call::{Call, Peer, Reply, Surface};
+use crate::http::call::{Call, Head, Peer, Reply, Surface};
 use crate::http::path::Canonical;
 
 /// What runs for a route.
@@ -231,64 +230,46 @@ impl<S: Send + Sync + 'static> Router<S> {
         self: &Arc<Self>,
     ) -> impl Filter<Extract = (Reply,), Error = warp::Rejection> + Clone + use<S> {
         let router = Arc::clone(self);
-        let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-        warp::method()
-            .and(warp::path::full())
-            .and(query)
-            .and(warp::header::headers_cloned())
+        warp::ext::optional::<Arc<Head>>()
             .and(warp::body::stream())
-            .and(warp::ext::optional::<Arc<HeaderMap>>())
-            .and(warp::ext::optional::<Peer>())
-            .then(
-                move |method, path: FullPath, query, headers, body, shared, peer: Option<Peer>| {
-                    let router = Arc::clone(&router);
-                    // The accept loop shares the headers; without it they are the request's own.
-                    let headers = Option::unwrap_or_else(shared, || Arc::new(headers));
-                    // Boxed, it is not copied along as part of each filter's own state.
-                    Box::pin(async move {
-                        let Some(peer) = peer else {
-                            tracing::error!("a request without a peer: not from the accept loop");
-                            return (router.refuse)(Surface::Iso, Refusal::Failed);
-                        };
-                        let head = Head {
-                            method,
-                            path: path.as_str().to_owned(),
-                            query,
-                            headers,
-                            peer,
-                        };
-                        let framed = head.headers.contains_key(CONTENT_LENGTH)
-                            || head.headers.contains_key(TRANSFER_ENCODING);
-                        router.answer(head, framed.then_some(body)).await
-                    })
-                },
-            )
+            .then(move |head: Option<Arc<Head>>, body| {
+                let router = Arc::clone(&router);
+                // Boxed, it is not copied along as part of each filter's own state.
+                Box::pin(async move {
+                    let Some(head) = head else {
+                        tracing::error!("a request without its head: not from the accept loop");
+                        return (router.refuse)(Surface::Iso, Refusal::Failed);
+                    };
+                    let framed = head.headers.contains_key(CONTENT_LENGTH)
+                        || head.headers.contains_key(TRANSFER_ENCODING);
+                    router.answer(head, framed.then_some(body)).await
+                })
+            })
     }
 
     /// Answers one request, body in hand; for callers without a socket.
     pub async fn call(&self, request: http::Request<Bytes>, peer: Peer) -> Reply {
         let (parts, body) = request.into_parts();
-        let head = Head {
+        let head = Arc::new(Head {
             method: parts.method,
-            path: parts.uri.path().to_owned(),
-            query: parts.uri.query().unwrap_or_default().to_owned(),
-            headers: Arc::new(parts.headers),
+            uri: parts.uri,
+            headers: parts.headers,
             peer,
-        };
+        });
         let body = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(body)]);
         self.answer(head, Some(body)).await
     }
 
     async fn answer<B, E>(
         &self,
-        head: Head,
+        head: Arc<Head>,
         body: Option<impl Stream<Item = Result<B, E>>>,
     ) -> Reply
     where
         B: Buf,
     {
         let started = Instant::now();
-        let path = Canonical::of(&head.path);
+        let path = Canonical::of(head.uri.path());
         let (route, reply) = match self.find(&head.method, &path) {
             Ok((index, pattern)) => {
                 let reply = self.run(index, pattern, path, head, body, started).await;
@@ -336,7 +317,7 @@ impl<S: Send + Sync + 'static> Router<S> {
         index: usize,
         pattern: Arc<Pattern>,
         path: Canonical,
-        head: Head,
+        head: Arc<Head>,
         body: Option<impl Stream<Item = Result<B, E>>>,
         started: Instant,
     ) -> Reply
@@ -359,14 +340,11 @@ impl<S: Send + Sync + 'static> Router<S> {
         let safe = head.method.is_safe();
         let held = head.peer.clone();
         let call = Call {
-            method: head.method,
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            head,
             route: route.name,
-            query: head.query,
-            headers: head.headers,
             body,
-            peer: head.peer,
             path,
-            sent_path: head.path,
             pattern,
         };
         let state = Arc::clone(&self.state);
@@ -392,15 +370,6 @@ impl<S: Send + Sync + 'static> Router<S> {
         tracing::error!(route = route.name, ?refusal, "no reply from the handler");
         (self.refuse)(route.surface, refusal)
     }
-}
-
-/// A request before its body.
-struct Head {
-    method: Method,
-    path: String,
-    query: String,
-    headers: Arc<HeaderMap>,
-    peer: Peer,
 }
 
 /// The whole body, at most `limit` bytes of it held at any time.

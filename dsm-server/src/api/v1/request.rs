@@ -51,7 +51,7 @@ where
         move |app, call: Call| {
             let handler = handler.clone();
             async move {
-                let conditional = call.headers.contains_key(IF_MATCH);
+                let conditional = call.headers().contains_key(IF_MATCH);
                 let answer = async {
                     let request = Request::of(app, call, parameters).await?;
                     handler(request).await
@@ -103,7 +103,7 @@ impl Request {
             call,
         };
         // Rather than to delete something and pass over what its body asks for.
-        if request.call.method == Method::DELETE {
+        if *request.call.method() == Method::DELETE {
             request.no_fields()?;
         }
         Ok(request)
@@ -128,7 +128,7 @@ impl Request {
     pub(super) fn body(&self) -> Result<FieldReader, Failure> {
         let known = match self.call.media_type().as_deref() {
             Some("application/json") => true,
-            Some("application/merge-patch+json") => self.call.method == Method::PATCH,
+            Some("application/merge-patch+json") => *self.call.method() == Method::PATCH,
             _ => self.call.body.is_empty(),
         };
         if !known {
@@ -150,7 +150,7 @@ impl Request {
     ///
     /// Malformed: `If-Match` is neither `*` nor one entity tag of this surface.
     pub(super) fn expected(&self) -> Result<Option<u64>, Failure> {
-        if !self.call.headers.contains_key(IF_MATCH) {
+        if !self.call.headers().contains_key(IF_MATCH) {
             return Ok(None);
         }
         let text = self.call.header(IF_MATCH).map(str::trim);
@@ -184,7 +184,7 @@ fn bearer(call: &Call) -> Option<&str> {
 
 /// The key under which a POST is done once, with a digest of the request.
 fn once(call: &Call) -> Result<Option<Once>, Failure> {
-    if call.method != Method::POST || !call.headers.contains_key(IDEMPOTENCY_KEY) {
+    if *call.method() != Method::POST || !call.headers().contains_key(IDEMPOTENCY_KEY) {
         return Ok(None);
     }
     let Some(key) = call.header(IDEMPOTENCY_KEY) else {
@@ -193,7 +193,7 @@ fn once(call: &Call) -> Result<Option<Once>, Failure> {
     };
     let mut digest = Sha256::new();
     for part in [
-        call.method.as_str().as_bytes(),
+        call.method().as_str().as_bytes(),
         call.path.folded().as_bytes(),
         &call.body,
     ] {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH};
+use http::header::{ALLOW, CONTENT_LENGTH, HeaderMap};
 use http::{Method, Request, StatusCode};
 use tokio::sync::Notify;
 
@@ -201,7 +201,7 @@ async fn bodies_are_limited_whatever_length_they_declare() {
 #[tokio::test]
 async fn chunks_are_joined_in_order() {
     let chunks = [b"ab".as_slice(), b"", b"cd", b"e"].map(Ok::<_, ()>);
-    let headers = http::HeaderMap::new();
+    let headers = HeaderMap::new();
     let body = super::read_body(&headers, futures_util::stream::iter(chunks), 5).await;
     assert_eq!(body.expect("within the limit"), "abcde");
     let broken = futures_util::stream::iter([Ok(b"ab".as_slice()), Err(())]);
@@ -222,13 +222,12 @@ async fn a_panic_is_an_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_ends_is_given_up() {
     let router = router();
-    let head = super::Head {
+    let head = Arc::new(super::Head {
         method: Method::POST,
-        path: "/iso/oauth2/token".into(),
-        query: String::new(),
-        headers: Arc::default(),
+        uri: "/iso/oauth2/token".parse().expect("a path"),
+        headers: HeaderMap::new(),
         peer: peer(),
-    };
+    });
     let never = futures_util::stream::once(pending::<Result<Bytes, ()>>());
     let reply = router.answer(head, Some(never)).await;
     assert_eq!(reply.status, StatusCode::REQUEST_TIMEOUT);

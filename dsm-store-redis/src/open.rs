@@ -1,0 +1,160 @@
+//! What is asked of Redis before it is used.
+
+use std::collections::HashMap;
+
+use dsm_core::store::StoreError;
+use redis::{Value, cmd, from_redis_value};
+
+use crate::fault::unexpected;
+use crate::keys::Keys;
+use crate::link::{Link, Resend};
+use crate::read::text;
+use crate::scripts;
+
+/// The version of what is stored.
+const VERSION: i64 = 1;
+/// The oldest Redis that knows scripts with flags.
+const REDIS: u32 = 7;
+
+/// By each of these an acknowledged write survives a crash, and nothing is evicted.
+const SETTINGS: [(&str, &str); 4] = [
+    ("appendonly", "yes"),
+    ("appendfsync", "always"),
+    // Otherwise nothing is synced while the file is rewritten.
+    ("no-appendfsync-on-rewrite", "no"),
+    ("maxmemory-policy", "noeviction"),
+];
+
+/// A setting under which the store would not keep its word.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unsafe(String);
+
+/// Refuses a Redis that is too old or a cluster.
+pub(crate) async fn check_server(link: &Link, name: &str) -> Result<(), StoreError> {
+    let info = link.command(&cmd("INFO"), Resend::Once).await?;
+    let info: String = from_redis_value(info).map_err(|_| unexpected())?;
+    let field = |name: &str| {
+        info.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+    };
+    let version = field("redis_version").unwrap_or_default();
+    let major = version.split('.').next().and_then(|part| part.parse().ok());
+    if major.is_none_or(|major: u32| major < REDIS) {
+        return Err(StoreError::backend(Unsafe(format!(
+            "{name} is version {version:?}: version {REDIS} or newer is needed"
+        ))));
+    }
+    if field("cluster_enabled") == Some("1") {
+        return Err(StoreError::backend(Unsafe(format!(
+            "{name} is a cluster: use one server, with replicas and Sentinel if it must not fail"
+        ))));
+    }
+    Ok(())
+}
+
+/// Refuses settings that lose acknowledged writes.
+pub(crate) async fn check_settings(link: &Link, name: &str) -> Result<(), StoreError> {
+    let mut question = cmd("CONFIG");
+    question.arg("GET");
+    for (setting, _) in SETTINGS {
+        question.arg(setting);
+    }
+    let answer = link.command(&question, Resend::Once).await;
+    let found: HashMap<String, String> = match answer {
+        Ok(answer) => from_redis_value(answer).map_err(|_| unexpected())?,
+        // Redis answered, and did not tell.
+        Err(fault) if !fault.sent && is_refusal(&fault.error) => HashMap::new(),
+        Err(fault) => return Err(fault.into()),
+    };
+    for (setting, needed) in SETTINGS {
+        let problem = match found.get(setting).map(String::as_str) {
+            Some(value) if value == needed => continue,
+            Some(value) => format!(
+                "{name} has {setting} {value}, by which acknowledged writes can be lost: \
+                 set {setting} to {needed}, or accept the loss with --accept-data-loss"
+            ),
+            None => format!(
+                "{name} does not tell its settings (CONFIG GET is refused), so it cannot be checked \
+                 that appendonly is yes, appendfsync always, no-appendfsync-on-rewrite no and \
+                 maxmemory-policy noeviction: allow CONFIG GET, or see to them and start with \
+                 --accept-data-loss"
+            ),
+        };
+        return Err(StoreError::backend(Unsafe(problem)));
+    }
+    Ok(())
+}
+
+fn is_refusal(error: &StoreError) -> bool {
+    let source = match error {
+        StoreError::Unavailable {
+            source: Some(source),
+            ..
+        }
+        | StoreError::Backend { source } => source,
+        _ => return false,
+    };
+    let error = source.downcast_ref::<redis::RedisError>();
+    matches!(
+        error.and_then(redis::RedisError::code),
+        Some("NOPERM" | "ERR")
+    )
+}
+
+/// Finds the store's version, or makes a new store where there is nothing.
+pub(crate) async fn check_schema(link: &Link, keys: &Keys) -> Result<(), StoreError> {
+    let mut version = cmd("GET");
+    version.arg(keys.schema());
+    let mut found = link.command(&version, Resend::Once).await?;
+    if found == Value::Nil {
+        if any_key(link, keys).await? {
+            // Another process may have begun meanwhile.
+            found = link.command(&version, Resend::Once).await?;
+            if found == Value::Nil {
+                return Err(foreign(keys));
+            }
+        } else {
+            let arguments = [VERSION.to_string().into_bytes()];
+            let opened = link.script(&scripts::OPEN, keys, &arguments, Resend::Once);
+            found = opened.await?;
+        }
+    }
+    let found = text(found)?;
+    match found.parse() {
+        Ok(VERSION) => Ok(()),
+        Ok(found) if found > VERSION => Err(StoreError::NewerSchema {
+            found,
+            known: VERSION,
+        }),
+        _ => Err(foreign(keys)),
+    }
+}
+
+/// Whether there is any key of the prefix. It is asked once in the life of a store.
+async fn any_key(link: &Link, keys: &Keys) -> Result<bool, StoreError> {
+    let pattern = format!("{}*", keys.tag());
+    let mut cursor = "0".to_owned();
+    loop {
+        let mut scan = cmd("SCAN");
+        scan.arg(&cursor).arg("MATCH").arg(&pattern);
+        scan.arg("COUNT").arg(10_000);
+        let page = link.command(&scan, Resend::Once).await?;
+        let (next, found): (String, Vec<Vec<u8>>) =
+            from_redis_value(page).map_err(|_| unexpected())?;
+        if !found.is_empty() {
+            return Ok(true);
+        }
+        if next == "0" {
+            return Ok(false);
+        }
+        cursor = next;
+    }
+}
+
+fn foreign(keys: &Keys) -> StoreError {
+    StoreError::Corrupt(format!(
+        "there are keys of another program under {}: choose another prefix",
+        keys.tag()
+    ))
+}

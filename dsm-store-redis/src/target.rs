@@ -1,0 +1,291 @@
+//! Connections to whoever is the master.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use dsm_core::store::StoreError;
+use futures_util::future::join_all;
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo as _,
+    ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, TlsCertificates, Value,
+    cmd,
+};
+
+use crate::fault::{slow, told};
+use crate::options::{Address, Login, Place, RedisOptions, Tls};
+
+/// How long it takes to connect at most, with the handshakes.
+const CONNECT: Duration = Duration::from_millis(1_500);
+/// The same for a Sentinel, which is asked first.
+const CONNECT_SENTINEL: Duration = Duration::from_millis(700);
+/// How long an answer takes at most; then the connection is given up.
+pub(crate) const ANSWER: Duration = Duration::from_secs(2);
+/// How many commands wait to be written to a connection.
+const WAITING: usize = 1024;
+
+/// A connection that can be shared.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    pub(crate) connection: MultiplexedConnection,
+    up: Arc<AtomicBool>,
+}
+
+impl Live {
+    /// Whether nothing speaks against using it.
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
+    /// Nobody shall use it from now on.
+    pub(crate) fn give_up(&self) {
+        self.up.store(false, Ordering::Release);
+    }
+}
+
+/// Where to connect to.
+#[derive(Debug)]
+pub(crate) struct Target {
+    name: String,
+    place: Where,
+}
+
+enum Where {
+    Server(Client),
+    Sentinels {
+        nodes: Vec<Client>,
+        master: String,
+        connector: Connector,
+    },
+}
+
+impl std::fmt::Debug for Where {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Server(_) => "Server",
+            Self::Sentinels { .. } => "Sentinels",
+        })
+    }
+}
+
+/// Makes clients of any server, with the same login.
+struct Connector {
+    certificates: Option<TlsCertificates>,
+    tls: bool,
+    settings: RedisConnectionInfo,
+}
+
+impl Target {
+    /// Reads the files of TLS; nothing is connected yet.
+    pub(crate) fn new(options: &RedisOptions) -> Result<Self, StoreError> {
+        let connector = |login: &Login, database: u16| -> Result<Connector, StoreError> {
+            let certificates = options.tls.as_ref().map(certificates).transpose()?;
+            Ok(Connector {
+                certificates: certificates.flatten(),
+                tls: options.tls.is_some(),
+                settings: settings(login, database),
+            })
+        };
+        if options.tls.is_some() {
+            // Another part of the process may have chosen already, which is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let name = options.name();
+        let wrong = |error| told(&name, error);
+        let data = connector(&options.login, options.database)?;
+        let place = match &options.place {
+            Place::Server(address) => Where::Server(data.client(address).map_err(wrong)?),
+            Place::Sentinels { nodes, master } => {
+                let asking = connector(&options.sentinel_login, 0)?;
+                let nodes = nodes.iter().map(|node| asking.client(node));
+                Where::Sentinels {
+                    nodes: nodes.collect::<Result<_, _>>().map_err(wrong)?,
+                    master: master.clone(),
+                    connector: data,
+                }
+            }
+        };
+        Ok(Self { name, place })
+    }
+
+    /// What messages call it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A new connection to the master.
+    pub(crate) async fn connect(&self) -> Result<Live, StoreError> {
+        match &self.place {
+            Where::Server(client) => {
+                let connected = connect(client, CONNECT).await;
+                connected.map_err(|error| told(&self.name, error))
+            }
+            Where::Sentinels {
+                nodes,
+                master,
+                connector,
+            } => self.connect_by(nodes, master, connector).await,
+        }
+    }
+
+    async fn connect_by(
+        &self,
+        nodes: &[Client],
+        master: &str,
+        connector: &Connector,
+    ) -> Result<Live, StoreError> {
+        let answers = join_all(nodes.iter().map(|node| ask(node, master))).await;
+        let mut candidates: Vec<(usize, Address)> = Vec::new();
+        let mut failure = None;
+        for answer in answers {
+            match answer {
+                Ok(Some(address)) => match candidates.iter_mut().find(|(_, a)| *a == address) {
+                    Some((votes, _)) => *votes += 1,
+                    None => candidates.push((1, address)),
+                },
+                Ok(None) => {}
+                Err(error) => failure = Some(error),
+            }
+        }
+        // Sentinels that have not heard of a failover yet name the old master.
+        candidates.sort_by_key(|(votes, _)| std::cmp::Reverse(*votes));
+        let none = match failure {
+            Some(error) => StoreError::unavailable("no Sentinel names a master: check them", error),
+            None => StoreError::Unavailable {
+                reason: format!("no Sentinel knows a master called {master}"),
+                source: None,
+            },
+        };
+        let mut failure = none;
+        for (_, address) in candidates {
+            match connect_master(connector, &address).await {
+                Ok(Some(live)) => return Ok(live),
+                Ok(None) => {
+                    failure = StoreError::Unavailable {
+                        reason: format!("{address} is no longer, or not yet, the master"),
+                        source: None,
+                    };
+                }
+                Err(error) => failure = told(&format!("Redis at {address}"), error),
+            }
+        }
+        Err(failure)
+    }
+
+    /// What is said of an answer that did not come.
+    pub(crate) fn slow(&self, after: Duration) -> StoreError {
+        slow(&self.name, after)
+    }
+}
+
+impl Connector {
+    fn client(&self, address: &Address) -> Result<Client, RedisError> {
+        let (host, port) = (address.host.clone(), address.port);
+        let address = if self.tls {
+            ConnectionAddr::TcpTls {
+                host,
+                port,
+                insecure: false,
+                tls_params: None,
+            }
+        } else {
+            ConnectionAddr::Tcp(host, port)
+        };
+        let info = address
+            .into_connection_info()?
+            .set_redis_settings(self.settings.clone());
+        match &self.certificates {
+            Some(certificates) => Client::build_with_tls(info, certificates.clone()),
+            None => Client::open(info),
+        }
+    }
+}
+
+fn settings(login: &Login, database: u16) -> RedisConnectionInfo {
+    let mut settings = RedisConnectionInfo::default()
+        // By its push messages it is known at once that a connection was lost.
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_db(database.into());
+    if let Some(user) = &login.user {
+        settings = settings.set_username(user);
+    }
+    if let Some(password) = &login.password {
+        settings = settings.set_password(password);
+    }
+    settings
+}
+
+fn certificates(tls: &Tls) -> Result<Option<TlsCertificates>, StoreError> {
+    let read = |path: &std::path::Path| {
+        std::fs::read(path).map_err(|error| {
+            StoreError::unavailable(format!("{} cannot be read", path.display()), error)
+        })
+    };
+    let client_tls = match &tls.certificate {
+        Some((certificate, key)) => Some(ClientTlsConfig {
+            client_cert: read(certificate)?,
+            client_key: read(key)?,
+        }),
+        None => None,
+    };
+    let root_cert = tls.ca.as_deref().map(read).transpose()?;
+    Ok(
+        (client_tls.is_some() || root_cert.is_some()).then_some(TlsCertificates {
+            client_tls,
+            root_cert,
+        }),
+    )
+}
+
+async fn connect(client: &Client, within: Duration) -> Result<Live, RedisError> {
+    let up = Arc::new(AtomicBool::new(true));
+    let seen = up.clone();
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(within))
+        .set_response_timeout(Some(ANSWER))
+        .set_pipeline_buffer_size(WAITING)
+        .set_push_sender(move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                seen.store(false, Ordering::Release);
+            }
+            Ok::<_, redis::aio::SendError>(())
+        });
+    let connection = client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await?;
+    Ok(Live { connection, up })
+}
+
+/// Which master a Sentinel names.
+async fn ask(node: &Client, master: &str) -> Result<Option<Address>, RedisError> {
+    let asking = async {
+        let mut live = connect(node, CONNECT_SENTINEL).await?;
+        let mut question = cmd("SENTINEL");
+        question.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
+        let answer: Option<(String, u16)> = question.query_async(&mut live.connection).await?;
+        Ok(answer.map(|(host, port)| Address { host, port }))
+    };
+    match tokio::time::timeout(CONNECT_SENTINEL, asking).await {
+        Ok(answer) => answer,
+        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+    }
+}
+
+/// A connection to a server that says of itself that it is a master.
+async fn connect_master(
+    connector: &Connector,
+    address: &Address,
+) -> Result<Option<Live>, RedisError> {
+    let mut live = connect(&connector.client(address)?, CONNECT).await?;
+    let role: Value = cmd("ROLE").query_async(&mut live.connection).await?;
+    let is_master = match &role {
+        Value::Array(parts) => match parts.first() {
+            Some(Value::BulkString(role)) => role == b"master",
+            Some(Value::SimpleString(role)) => role == "master",
+            _ => false,
+        },
+        _ => false,
+    };
+    Ok(is_master.then_some(live))
+}

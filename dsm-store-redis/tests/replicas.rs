@@ -1,0 +1,124 @@
+//! Replicas, and Sentinel when the master is gone.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use dsm_core::store::{Changed, Store as _, StoreError};
+use dsm_test_servers::redis::with_parameter;
+
+use common::{create, next, open, operation, record, start};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_refused() {
+    let master = start(&[]);
+    let replica = master.replica().unwrap();
+    let error = open(&replica.url())
+        .await
+        .expect_err("it cannot be written");
+    let told = error.to_string();
+    assert!(told.contains("is a replica"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_waits_for_its_replicas() {
+    let master = start(&[]);
+    let url = with_parameter(&master.url(), "min_replicas", "1");
+    let replica = master.replica().unwrap();
+    let store = open(&url).await.unwrap();
+    store.commit(create(1).named(operation(1))).await.unwrap();
+    let keys = replica.cli(&["hlen", "{dsm}:records"]).unwrap();
+    assert_eq!(keys.trim(), "1");
+    store.probe().await.unwrap();
+
+    replica.freeze().unwrap();
+    let set = create(2).named(operation(2));
+    let error = store.commit(set).await.expect_err("nobody confirms");
+    let StoreError::OutcomeUnknown { reason, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert!(reason.contains("0 of 1 replicas"), "{reason}");
+    // It is there, and nobody is told so before it is safe.
+    assert_eq!(
+        store.find(record(2, 0).key).await.unwrap(),
+        Some(record(2, 10))
+    );
+    let error = store
+        .resolve(operation(2))
+        .await
+        .expect_err("nobody confirms");
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    replica.thaw().unwrap();
+    assert!(until_it_answers(|| store.resolve(operation(2))).await);
+    store.close().await;
+}
+
+/// The answer, once there is one.
+async fn until_it_answers<T, F>(call: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let start = Instant::now();
+    loop {
+        match call().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(start.elapsed() < Duration::from_secs(30), "{error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_by_sentinel_is_followed() {
+    let mut master = start(&[]);
+    let replica = master.replica().unwrap();
+    let sentinels = master.sentinels("primary", 3).unwrap();
+    let url = with_parameter(&sentinels.url(), "min_replicas", "1");
+    let store = open(&url).await.unwrap();
+    for id in 1..=50 {
+        store.commit(create(id)).await.unwrap();
+    }
+    let mut changes = store.changes();
+
+    master.kill9().unwrap();
+    let killed = Instant::now();
+    assert_eq!(next(&mut changes).await, Changed::Unknown);
+    let asked = Instant::now();
+    let early = store.commit(create(51).named(operation(1))).await;
+    assert!(asked.elapsed() < Duration::from_secs(5), "{early:?}");
+    assert!(early.is_err(), "no replica is left that could confirm");
+    until_it_answers(|| store.find(record(1, 0).key)).await;
+    eprintln!(
+        "reads are back {:?} after the master was killed",
+        killed.elapsed()
+    );
+    for id in 1..=50 {
+        assert_eq!(
+            store.find(record(id, 0).key).await.unwrap(),
+            Some(record(id, 10))
+        );
+    }
+    store.close().await;
+
+    // The new master has no replica yet, so that its writes are confirmed by nobody.
+    let store = open(&sentinels.url()).await.unwrap();
+    let mut changes = store.changes();
+    store.commit(create(60)).await.unwrap();
+    while next(&mut changes).await != Changed::Record(record(60, 0).key) {}
+    assert!(replica.cli(&["role"]).unwrap().starts_with("master"));
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_master_is_told() {
+    let master = start(&[]);
+    let sentinels = master.sentinels("primary", 1).unwrap();
+    let url = sentinels.url().replace("/primary/", "/other/");
+    let error = open(&url).await.expect_err("nobody knows it");
+    assert!(
+        error.to_string().contains("a master called other"),
+        "{error}"
+    );
+}

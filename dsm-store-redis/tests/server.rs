@@ -1,0 +1,262 @@
+//! What is asked of a server at the start, and what it means when it has no room, is restarted or
+//! speaks TLS.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::error::Error as _;
+
+use dsm_core::store::{ChangeSet, Page, Query, Store as _, StoreError};
+use dsm_store_redis::{RedisOptions, RedisStore};
+use dsm_test_servers::redis::{Redis, with_parameter};
+
+use common::{KIND, chain, create, open, operation, record, server, start};
+
+async fn refusal(server: &Redis) -> String {
+    let error = open(&server.url()).await.expect_err("it is refused");
+    assert!(matches!(error, StoreError::Backend { .. }), "{error:?}");
+    error.source().expect("it says why").to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_lose_data_are_refused() {
+    for (setting, value, needed) in [
+        ("appendonly", "no", "yes"),
+        ("appendfsync", "everysec", "always"),
+        ("no-appendfsync-on-rewrite", "yes", "no"),
+        ("maxmemory-policy", "allkeys-lru", "noeviction"),
+    ] {
+        let server = start(&[(setting, value)]);
+        let told = refusal(&server).await;
+        let asked = format!("set {setting} to {needed}");
+        assert!(told.contains(&asked), "{told}");
+        assert!(told.contains(&format!("{setting} {value}")), "{told}");
+
+        let options = RedisOptions::parse(&server.url()).unwrap();
+        let store = RedisStore::open(options.accept_data_loss(true)).await;
+        store.unwrap().close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_are_not_told_are_refused() {
+    let server = start(&[]);
+    let user = [
+        "acl", "setuser", "app", "on", ">hunter2", "~{dsm}:*", "&*", "+@all", "-config",
+    ];
+    server.cli(&user).unwrap();
+    let url = server.url().replace("//", "//app:hunter2@");
+    let error = open(&url).await.expect_err("it is refused");
+    let told = error.source().unwrap().to_string();
+    assert!(told.contains("CONFIG GET"), "{told}");
+    assert!(told.contains("--accept-data-loss"), "{told}");
+    let options = RedisOptions::parse(&url).unwrap();
+    let store = RedisStore::open(options.accept_data_loss(true))
+        .await
+        .unwrap();
+    assert!(!format!("{store:?}").contains("hunter2"), "{store:?}");
+    store.commit(create(1)).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_told_without_the_password() {
+    let server = start(&[]);
+    let set = ["config", "set", "requirepass", "hunter3"];
+    server.cli(&set).unwrap();
+    let url = server.url().replace("//", "//:hunter2@");
+    let error = open(&url).await.expect_err("it is refused");
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    let told = chain(&error);
+    assert!(told.contains("refuses the user name or password"), "{told}");
+    assert!(!told.contains("hunter"), "{told}");
+    let missing = open(&server.url()).await.expect_err("it is refused");
+    assert!(chain(&missing).contains("password"), "{missing:?}");
+    let store = open(&server.url().replace("//", "//:hunter3@")).await;
+    store.unwrap().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_there_is_told_at_once() {
+    let mut server = start(&[]);
+    server.kill9().unwrap();
+    let error = open(&server.url()).await.expect_err("nobody is there");
+    let told = error.to_string();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    assert!(told.contains("refuses connections"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_schema_is_left_alone() {
+    let server = start(&[]);
+    open(&server.url()).await.unwrap().close().await;
+    server.cli(&["set", "{dsm}:schema", "2"]).unwrap();
+    let error = open(&server.url()).await.expect_err("it is refused");
+    let newer = matches!(error, StoreError::NewerSchema { found: 2, known: 1 });
+    assert!(newer, "{error:?}");
+    assert_eq!(server.cli(&["get", "{dsm}:schema"]).unwrap().trim(), "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_another_program_are_left_alone() {
+    let server = start(&[]);
+    server.cli(&["set", "{other}:records", "theirs"]).unwrap();
+    open(&server.url()).await.unwrap().close().await;
+    for key in ["{theirs}:records", "{unknown}:anything"] {
+        server.cli(&["set", key, "theirs"]).unwrap();
+        let prefix = &key[1..key.find('}').unwrap()];
+        let url = with_parameter(&server.url(), "prefix", prefix);
+        let error = open(&url).await.expect_err("it is refused");
+        assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+        let keys = server.cli(&["keys", &format!("{{{prefix}}}*")]).unwrap();
+        assert_eq!(keys.trim(), key);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_of_two_prefixes_do_not_meet() {
+    let (one, two) = (server().fresh_url(), server().fresh_url());
+    let (one, two) = (open(&one).await.unwrap(), open(&two).await.unwrap());
+    one.commit(create(1)).await.unwrap();
+    assert_eq!(two.find(record(1, 0).key).await.unwrap(), None);
+    two.commit(create(1)).await.unwrap();
+    one.close().await;
+    two.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_spoken_and_certificates_are_checked() {
+    Redis::available().unwrap_or_else(|missing| panic!("{missing}"));
+    let server = Redis::start_tls().unwrap();
+    let store = open(&server.url()).await.unwrap();
+    store.commit(create(1)).await.unwrap();
+    let found = store.find(record(1, 0).key).await.unwrap();
+    assert_eq!(found, Some(record(1, 10)));
+    let mut changes = store.changes();
+    store.commit(create(2)).await.unwrap();
+    common::next(&mut changes).await;
+    store.close().await;
+
+    // Not trusted by the system.
+    let untrusted = format!("rediss://127.0.0.1:{}/0", server.port());
+    let error = open(&untrusted).await.expect_err("it is not trusted");
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    // In clear.
+    let clear = format!("redis://127.0.0.1:{}/0", server.port());
+    let error = open(&clear).await.expect_err("it speaks TLS only");
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_survives_a_kill() {
+    let mut server = start(&[]);
+    let store = open(&server.url()).await.unwrap();
+    let mut done = 0;
+    for round in 1..=3 {
+        for _ in 0..50 {
+            let set = create(done + 1).named(operation(round));
+            let set = ChangeSet {
+                operation: None,
+                ..set
+            };
+            store.commit(set).await.unwrap();
+            done += 1;
+        }
+        server.kill9().unwrap();
+        // Redis forgets scripts when it ends, and the store sends them again.
+        server.start_again().unwrap();
+        let mut met = 0;
+        let mut page = Page::first(40);
+        loop {
+            let found = store.list(&Query::new(KIND), page).await.unwrap();
+            met += found.records.len() as u64;
+            page.after = found.next;
+            if page.after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(met, done);
+    }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_script_cache_is_filled_again() {
+    let url = server().fresh_url();
+    let store = open(&url).await.unwrap();
+    store.commit(create(1)).await.unwrap();
+    server().cli(&["script", "flush"]).unwrap();
+    store.commit(create(2)).await.unwrap();
+    server().cli(&["script", "flush"]).unwrap();
+    let found = store.find_by(KIND, &common::term(2)).await.unwrap();
+    assert_eq!(found, Some(record(2, 10)));
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_end_at_the_largest() {
+    let store = open(&server().fresh_url()).await.unwrap();
+    let largest = i64::MAX.unsigned_abs();
+    // Beyond 2^53 the numbers of a script would not be exact.
+    let far = (1 << 60) + 1;
+    store.advance_ids(KIND, far).await.unwrap();
+    store.advance_ids(KIND, far - 1).await.unwrap();
+    assert_eq!(store.next_id(KIND).await.unwrap(), far + 1);
+    store.advance_ids(KIND, largest - 2).await.unwrap();
+    assert_eq!(store.next_id(KIND).await.unwrap(), largest - 1);
+    assert_eq!(store.next_id(KIND).await.unwrap(), largest);
+    let error = store.next_id(KIND).await.expect_err("there is none left");
+    assert!(matches!(error, StoreError::Backend { .. }), "{error:?}");
+    let error = store.advance_ids(KIND, largest + 1).await;
+    assert!(
+        matches!(error, Err(StoreError::Backend { .. })),
+        "{error:?}"
+    );
+    store.close().await;
+}
+
+fn no_room(result: &Result<(), StoreError>) -> bool {
+    matches!(result, Err(StoreError::Unavailable { reason, .. }) if reason.contains("no room"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_without_room_is_refused_whole() {
+    let server = start(&[("maxmemory", "6mb")]);
+    let store = open(&server.url()).await.unwrap();
+    let mut stored = 0;
+    let refused = loop {
+        let first = 3 * stored;
+        let set = (first..first + 3).fold(ChangeSet::default(), |set, id| {
+            set.create(record(id, 20_000))
+        });
+        match store.commit(set.named(operation(1))).await {
+            Ok(()) => stored += 1,
+            refused => break refused,
+        }
+        // The name is free again, so that the set that is refused can be asked about.
+        server
+            .cli(&["del", &format!("{{dsm}}:operation:{}", operation(1))])
+            .unwrap();
+    };
+    assert!(no_room(&refused), "{refused:?}");
+    assert!(stored > 5, "{stored}");
+    assert!(!store.resolve(operation(1)).await.unwrap());
+    let all = store.list(&Query::new(KIND), Page::first(9_999)).await;
+    assert_eq!(all.unwrap().records.len() as u64, 3 * stored);
+    assert!(no_room(&store.probe().await));
+    for id in 3 * stored..3 * stored + 3 {
+        assert_eq!(store.find(record(id, 0).key).await.unwrap(), None);
+        let term = common::term(id);
+        assert_eq!(store.find_by(KIND, &term).await.unwrap(), None);
+    }
+
+    // What makes room is let through.
+    let set = (0..3 * stored / 2).fold(ChangeSet::default(), |set, id| {
+        set.delete(record(id, 0).key, 1)
+    });
+    store.commit(set).await.unwrap();
+    store.commit(create(99_999)).await.unwrap();
+    store.probe().await.unwrap();
+    store.close().await;
+}
