@@ -136,6 +136,7 @@ DECLARE
     _done boolean;
     _found bigint;
     _terms bytea;
+    _term bytea;
     _indexed boolean := false;
     _old bytea[] := array_fill(''::bytea, ARRAY[cardinality(_ids)]);
     _topic integer;
@@ -211,11 +212,14 @@ BEGIN
         END IF;
         _old[i] := _terms;
         IF _terms <> _packed[i] THEN
-            DELETE FROM dsm.term WHERE kind = _kinds[i] AND id = _ids[i] AND term = ANY (ARRAY(
+            -- One by one: by the whole key, which no plan made for a small table can miss.
+            FOR _term IN
                 SELECT gone.term FROM (
                     SELECT * FROM dsm.terms(_terms) EXCEPT SELECT * FROM dsm.terms(_packed[i])
-                ) AS gone
-            ));
+                ) AS gone ORDER BY gone.term
+            LOOP
+                DELETE FROM dsm.term WHERE kind = _kinds[i] AND term = _term AND id = _ids[i];
+            END LOOP;
             _indexed := _indexed OR _packed[i] <> '';
         END IF;
     END LOOP;

@@ -8,12 +8,15 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 /// What every session is opened with. A statement ends before whoever waits for it gives up, and
 /// what a lost client left behind ends by itself.
-const SESSION: [(&str, &str); 10] = [
+const SESSION: [(&str, &str); 12] = [
     ("statement_timeout", "3500ms"),
     ("lock_timeout", "3000ms"),
     ("idle_in_transaction_session_timeout", "5s"),
     ("default_transaction_isolation", "read committed"),
     ("idle_session_timeout", "0"),
+    // Every statement has its index. A plan made while a table was small would be kept too long.
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
     // Every name of ours has its schema.
     ("search_path", "pg_catalog"),
     ("tcp_keepalives_idle", "10"),

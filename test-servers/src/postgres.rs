@@ -414,6 +414,11 @@ impl Database {
         &self.url
     }
 
+    /// Whether its server outlives the process of the tests, and so would it.
+    pub fn outlives(&self) -> bool {
+        self.drops_with.is_some()
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

@@ -4,7 +4,7 @@ use dsm_core::store::{ChangeSet, Page, Query, Store as _};
 use dsm_store_postgres::PostgresStore;
 use dsm_test_servers::postgres::Postgres;
 
-use crate::support::{KIND, create, key, operation, options, record, term};
+use crate::support::{KIND, Lent, create, key, open, operation, options, record, term};
 
 /// The statements that were run since the mark.
 fn since(server: &Postgres, mark: usize) -> Vec<String> {
@@ -55,5 +55,31 @@ async fn every_read_and_every_commit_is_one_statement() {
     let after_opening = all.split("dsm.commit($1").nth(1).unwrap();
     assert!(!after_opening.contains("BEGIN ISOLATION"));
     assert!(!after_opening.contains("statement: BEGIN"));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn thousands_of_changes_in_one_set_end_in_time() {
+    const RECORDS: u64 = 5_000;
+    let database = Lent::new();
+    let store = open(database.url()).await;
+    let ids = 0..RECORDS;
+    let created = ids.clone().map(record);
+    let set = created.fold(ChangeSet::default(), ChangeSet::create);
+    store.commit(set).await.unwrap();
+    let set = ids.clone().fold(ChangeSet::default(), |set, id| {
+        let mut new = record(id + RECORDS);
+        new.key = key(id);
+        new.revision = 2;
+        set.update(new, 1)
+    });
+    store.commit(set).await.unwrap();
+    assert!(store.find_by(KIND, &term(0)).await.unwrap().is_none());
+    let last = store.find_by(KIND, &term(2 * RECORDS - 1)).await.unwrap();
+    assert_eq!(last.unwrap().key, key(RECORDS - 1));
+    let set = ids.fold(ChangeSet::default(), |set, id| set.delete(key(id), 2));
+    store.commit(set).await.unwrap();
+    let left = database.sql("SELECT count(*) FROM dsm.term");
+    assert_eq!(left.unwrap(), "0");
     store.close().await;
 }

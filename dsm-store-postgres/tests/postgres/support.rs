@@ -48,8 +48,9 @@ impl Deref for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let database = self.0.take().unwrap();
-        FREE.lock().unwrap().push(database);
+        if let Some(database) = self.0.take().filter(|database| !database.outlives()) {
+            FREE.lock().unwrap().push(database);
+        }
     }
 }
 
