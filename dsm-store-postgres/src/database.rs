@@ -79,10 +79,19 @@ impl Database {
         let database = self.clone();
         let task = tokio::spawn(async move { database.serve(&work).await });
         // The task ends early only together with its runtime.
-        task.await.unwrap_or_else(|_| Err(closed()))
+        task.await
+            .unwrap_or_else(|_| Err(closed()))
+            .map_err(|error| match error {
+                // What is not a commit can be repeated.
+                StoreError::OutcomeUnknown { reason, source } => {
+                    StoreError::Unavailable { reason, source }
+                }
+                error => error,
+            })
     }
 
-    /// As [`run`](Self::run), on the task of the caller.
+    /// As [`run`](Self::run), on the task of the caller. When the answer was lost it says so, by
+    /// [`StoreError::OutcomeUnknown`].
     pub(crate) async fn serve<W: Work>(&self, work: &W) -> Result<W::Output, StoreError> {
         let end = Instant::now() + CALL;
         let permit = timeout(ACQUIRE, self.permits.acquire()).await;
@@ -90,14 +99,18 @@ impl Database {
             .map_err(|_| unavailable("all connections to the database are busy"))?
             .map_err(|_| closed())?;
         let mut attempt = 1;
+        let mut sent = false;
         loop {
             let loan = timeout_at(end, self.lend()).await;
-            let mut loan = loan.map_err(|_| late())?.map_err(Fault::told)?;
+            let loan = loan
+                .map_err(|_| late())
+                .and_then(|l| l.map_err(Fault::told));
+            let mut loan = loan.map_err(|error| unknown(error, sent))?;
             let result = timeout_at(end, work.run(&mut loan.connection)).await;
             let Ok(result) = result else {
                 // The answer may still come; whoever used this connection next would read it.
                 self.forget_idle();
-                return Err(late());
+                return Err(unknown(late(), true));
             };
             let fault = match result {
                 Ok(output) => {
@@ -120,12 +133,13 @@ impl Database {
                     true
                 }
                 Remedy::Lost => {
+                    sent = true;
                     self.forget_idle();
                     loan.used && work.is_repeatable()
                 }
             };
             if !again || attempt == ATTEMPTS {
-                return Err(fault.told());
+                return Err(unknown(fault.told(), sent));
             }
             tracing::debug!(?fault, "the database is asked again");
             attempt += 1;
@@ -197,6 +211,16 @@ impl Database {
     fn lock(&self) -> MutexGuard<'_, Idle> {
         // A list of connections is whole whenever it can be locked.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The error of work whose answer, if it was `sent` and not answered, was lost.
+fn unknown(error: StoreError, sent: bool) -> StoreError {
+    match error {
+        StoreError::Unavailable { reason, source } if sent => {
+            StoreError::OutcomeUnknown { reason, source }
+        }
+        error => error,
     }
 }
 

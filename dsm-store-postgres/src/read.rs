@@ -134,6 +134,47 @@ impl Work for FindBy {
     }
 }
 
+/// The records that carry unique terms, each in its place.
+pub(crate) struct FindEach(pub(crate) Vec<(Kind, Term)>);
+
+#[async_trait]
+impl Work for FindEach {
+    type Output = Vec<Option<Record>>;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Output, Fault> {
+        let kinds: Vec<i32> = self.0.iter().map(|(kind, _)| i32::from(kind.0)).collect();
+        let terms: Vec<Vec<u8>> = self.0.iter().map(|(_, term)| term.0.to_vec()).collect();
+        let rows = sqlx::query!(
+            r#"SELECT place AS "place!", record.kind, record.id, revision, created_at, expires_at,
+                   terms, body
+               FROM unnest($1::integer[], $2::bytea[]) WITH ORDINALITY AS wanted (kind, term, place)
+               JOIN dsm.term ON term.kind = wanted.kind AND term.term = wanted.term AND term.uniq
+               JOIN dsm.record ON record.kind = term.kind AND record.id = term.id"#,
+            &kinds,
+            &terms,
+        )
+        .fetch_all(connection)
+        .await?;
+        let mut found: Vec<Option<Record>> = vec![None; self.0.len()];
+        for row in rows {
+            let record = RecordRow {
+                kind: row.kind,
+                id: row.id,
+                revision: row.revision,
+                created_at: row.created_at,
+                expires_at: row.expires_at,
+                terms: row.terms,
+                body: row.body,
+            };
+            let place = usize::try_from(row.place - 1).ok();
+            if let Some(slot) = place.and_then(|place| found.get_mut(place)) {
+                *slot = Some(record.decode()?);
+            }
+        }
+        Ok(found)
+    }
+}
+
 /// A page of records.
 pub(crate) struct List(pub(crate) Query, pub(crate) Page);
 

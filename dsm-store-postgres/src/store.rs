@@ -19,7 +19,7 @@ use crate::database::{Database, Work};
 use crate::fault::{Fault, closed, unavailable};
 use crate::listener::Listener;
 use crate::options::PostgresOptions;
-use crate::read::{Find, FindBy, List, ListJobs, Probe, ReadLog};
+use crate::read::{Find, FindBy, FindEach, List, ListJobs, Probe, ReadLog};
 use crate::schema;
 use crate::snapshot::PostgresSnapshot;
 use crate::write::{Advance, Append, BLOCK, Claim, Commit, Extend, Reserve, Resolve};
@@ -95,6 +95,10 @@ impl Store for PostgresStore {
         self.run(FindBy(kind, *term)).await
     }
 
+    async fn find_each(&self, wanted: &[(Kind, Term)]) -> Result<Vec<Option<Record>>, StoreError> {
+        self.run(FindEach(wanted.to_vec())).await
+    }
+
     async fn list(&self, query: &Query, page: Page) -> Result<RecordPage, StoreError> {
         self.run(List(query.clone(), page)).await
     }
@@ -114,7 +118,7 @@ impl Store for PostgresStore {
             if let Some(notice) = &notice {
                 match &result {
                     Ok(()) => subscribers.done(notice),
-                    Err(StoreError::Unavailable { .. }) => subscribers.unanswered(notice),
+                    Err(StoreError::OutcomeUnknown { .. }) => subscribers.unanswered(notice),
                     Err(_) => subscribers.refused(notice),
                 }
             }

@@ -55,6 +55,21 @@ pub(crate) fn pairs<T>(
     Ok(items)
 }
 
+/// As [`pairs`], where there is nothing in some places.
+pub(crate) fn optional_pairs<T>(
+    mut values: std::vec::IntoIter<Value>,
+    decode: impl Fn(&[u8], &[u8]) -> Result<T, StoreError>,
+) -> Result<Vec<Option<T>>, StoreError> {
+    let mut items = Vec::with_capacity(values.len() / 2);
+    while let Some(key) = values.next() {
+        items.push(match (key, next(&mut values)?) {
+            (Value::Nil | Value::Boolean(false), _) => None,
+            (key, content) => Some(decode(&bytes(key)?, &bytes(content)?)?),
+        });
+    }
+    Ok(items)
+}
+
 pub(crate) fn record(key: &[u8], content: &[u8]) -> Result<Record, StoreError> {
     decode_record(decode_record_key(key)?, content)
 }

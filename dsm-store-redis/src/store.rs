@@ -218,13 +218,22 @@ impl Store for RedisStore {
     }
 
     async fn find_by(&self, kind: Kind, term: &Term) -> Result<Option<Record>, StoreError> {
-        let arguments = [kind_term(kind, term).to_vec()];
+        let found = self.find_each(&[(kind, *term)]).await?;
+        Ok(found.into_iter().flatten().next())
+    }
+
+    async fn find_each(&self, wanted: &[(Kind, Term)]) -> Result<Vec<Option<Record>>, StoreError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let arguments: Vec<Vec<u8>> = wanted
+            .iter()
+            .map(|(kind, term)| kind_term(*kind, term).to_vec())
+            .collect();
         self.inner
             .run(async {
-                match self.inner.ask(&scripts::FIND_BY, &arguments).await? {
-                    Value::Nil => Ok(None),
-                    found => Ok(read::pairs(read::array(found)?, read::record)?.pop()),
-                }
+                let found = self.inner.ask(&scripts::FIND_BY, &arguments).await?;
+                read::optional_pairs(read::array(found)?, read::record)
             })
             .await
     }

@@ -56,6 +56,16 @@ pub trait Store: Send + Sync + Debug {
     /// The record of `kind` that carries `term` as a *unique* term.
     async fn find_by(&self, kind: Kind, term: &Term) -> Result<Option<Record>, StoreError>;
 
+    /// The record that each of these unique terms finds, in their order. Where a backend is far away
+    /// it answers in one round trip.
+    async fn find_each(&self, wanted: &[(Kind, Term)]) -> Result<Vec<Option<Record>>, StoreError> {
+        let mut found = Vec::with_capacity(wanted.len());
+        for (kind, term) in wanted {
+            found.push(self.find_by(*kind, term).await?);
+        }
+        Ok(found)
+    }
+
     /// One page of the records that match `query`.
     ///
     /// Paging by the returned cursor meets every record that existed before the first page and

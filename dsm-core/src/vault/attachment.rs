@@ -4,6 +4,8 @@
 //! at the same time do not stand in each other's way, and a thousand attached secrets cost a write
 //! no more than one.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::act::Caller;
@@ -13,8 +15,8 @@ use super::{Vault, kind};
 use crate::access::{Permission, SecretTarget};
 use crate::audit::{ObjectKind, ObjectRef, Operation};
 use crate::id::{AuthorizationId, SecretId};
-use crate::secret::Secret;
-use crate::store::{ChangeSet, Kind, Query, RecordKey};
+use crate::secret::{Identity, Secret};
+use crate::store::{ChangeSet, Kind, Query, RecordKey, Term};
 use crate::time::Timestamp;
 
 const PAIR: &str = "pair";
@@ -26,6 +28,8 @@ const SECRET: &str = "secret";
 pub(crate) struct Attachment {
     pub(crate) authorization: AuthorizationId,
     pub(crate) secret: SecretId,
+    /// The secret's, which never changes. A client that asks for it is looked up together with it.
+    identity: Identity,
 }
 
 impl Entity for Attachment {
@@ -36,17 +40,14 @@ impl Entity for Attachment {
     }
 
     fn terms(&self, terms: &mut Terms<'_>) {
-        terms.unique(PAIR, pair(self.authorization, self.secret));
+        terms.unique(PAIR, pair(self.authorization, &self.identity));
         terms.plain(AUTHORIZATION, self.authorization.0.to_be_bytes());
         terms.plain(SECRET, self.secret.0.to_be_bytes());
     }
 }
 
-fn pair(authorization: AuthorizationId, secret: SecretId) -> [u8; 16] {
-    let mut pair = [0; 16];
-    pair[..8].copy_from_slice(&authorization.0.to_be_bytes());
-    pair[8..].copy_from_slice(&secret.0.to_be_bytes());
-    pair
+fn pair(authorization: AuthorizationId, identity: &Identity) -> Vec<u8> {
+    [&authorization.0.to_be_bytes(), identity.as_str().as_bytes()].concat()
 }
 
 impl Vault {
@@ -68,7 +69,7 @@ impl Vault {
             return Err(Error::Conflict("the authorization is revoked".to_owned()));
         }
         let secret = self.secret(secret).await?;
-        if self.attachment(id, secret.id).await?.is_some() {
+        if self.attachment(id, &secret.identity).await?.is_some() {
             drop(
                 self.act(
                     permit,
@@ -79,7 +80,7 @@ impl Vault {
             return Ok(());
         }
         let attachment = self
-            .draft_attachment(id, secret.id, &caller.operator.name)
+            .draft_attachment(id, &secret, &caller.operator.name)
             .await?;
         let set = ChangeSet::default().create(self.records.encode(&attachment));
         let event = caller.event(self, operation, authorization.object());
@@ -107,7 +108,8 @@ impl Vault {
             .permit(caller, permission, operation, Some(object))
             .await?;
         let authorization = self.authorization(id).await?;
-        let Some(attachment) = self.attachment(id, secret).await? else {
+        let identity = self.secret(secret).await?.identity.clone();
+        let Some(attachment) = self.attachment(id, &identity).await? else {
             return Err(Error::NotFound(ObjectKind::Secret));
         };
         let key = RecordKey::new(kind::ATTACHMENT, attachment.id);
@@ -134,24 +136,34 @@ impl Vault {
         authorization: AuthorizationId,
         secret: &Stored<Secret>,
     ) -> Result<SecretTarget, Error> {
-        let term = self
+        let term = self.pair_term(authorization, &secret.identity);
+        let found = self.records.cached_by(kind::ATTACHMENT, term).await?;
+        Ok(target(secret, found.as_deref()))
+    }
+
+    /// The secret of this identity and what a decision needs to know of it, asking the store once.
+    pub(crate) async fn secret_and_target(
+        &self,
+        authorization: AuthorizationId,
+        identity: &Identity,
+    ) -> Result<(Option<Arc<Stored<Secret>>>, Option<SecretTarget>), Error> {
+        let (secret, attachment) = self
             .records
-            .term(kind::ATTACHMENT, PAIR, pair(authorization, secret.id));
-        let found = self
-            .records
-            .cached_by::<Attachment>(kind::ATTACHMENT, term)
+            .cached_both::<Secret, Attachment>(
+                (kind::SECRET, self.identity_term(identity)),
+                (kind::ATTACHMENT, self.pair_term(authorization, identity)),
+            )
             .await?;
-        let attached = found.filter(|found| found.secret == secret.id);
-        Ok(SecretTarget {
-            id: secret.id,
-            attached_to: attached.map(|found| found.authorization),
-            enabled: secret.enabled,
-            // Destroyed values are expired ones, whatever the metadata says.
-            expires_at: match secret.destroyed_at {
-                Some(_) => Some(Timestamp::MIN_UTC),
-                None => secret.content.expires_at,
-            },
-        })
+        let secret = self.of_identity(secret, identity)?;
+        let target = secret
+            .as_deref()
+            .map(|secret| target(secret, attachment.as_deref()));
+        Ok((secret, target))
+    }
+
+    fn pair_term(&self, authorization: AuthorizationId, identity: &Identity) -> Term {
+        let pair = pair(authorization, identity);
+        self.records.term(kind::ATTACHMENT, PAIR, pair)
     }
 
     /// As [`target`](Self::target), of a secret that may not be there.
@@ -170,18 +182,15 @@ impl Vault {
     pub(crate) async fn draft_attachment(
         &self,
         authorization: AuthorizationId,
-        secret: SecretId,
+        secret: &Stored<Secret>,
         by: &str,
     ) -> Result<Stored<Attachment>, Error> {
-        self.records
-            .draft(
-                Attachment {
-                    authorization,
-                    secret,
-                },
-                by,
-            )
-            .await
+        let attachment = Attachment {
+            authorization,
+            secret: secret.id,
+            identity: secret.identity.clone(),
+        };
+        self.records.draft(attachment, by).await
     }
 
     /// Adds the changes that leave exactly these secrets attached, and tells them for the trail.
@@ -202,9 +211,10 @@ impl Vault {
         for (index, secret) in wanted.iter().enumerate() {
             let doubled = wanted[..index].contains(secret);
             if !doubled && !there.iter().any(|there| there.secret == *secret) {
-                let attachment = self.draft_attachment(authorization, *secret, by).await?;
+                let secret = self.secret(*secret).await?;
+                let attachment = self.draft_attachment(authorization, &secret, by).await?;
                 set = set.create(self.records.encode(&attachment));
-                told.push((Operation::AttachSecret, *secret));
+                told.push((Operation::AttachSecret, secret.id));
             }
         }
         Ok((set, told))
@@ -235,10 +245,24 @@ impl Vault {
     async fn attachment(
         &self,
         authorization: AuthorizationId,
-        secret: SecretId,
+        identity: &Identity,
     ) -> Result<Option<Stored<Attachment>>, Error> {
         self.records
-            .find_by(kind::ATTACHMENT, PAIR, pair(authorization, secret))
+            .find_by(kind::ATTACHMENT, PAIR, pair(authorization, identity))
             .await
+    }
+}
+
+fn target(secret: &Stored<Secret>, attachment: Option<&Stored<Attachment>>) -> SecretTarget {
+    let attached = attachment.filter(|attachment| attachment.secret == secret.id);
+    SecretTarget {
+        id: secret.id,
+        attached_to: attached.map(|attachment| attachment.authorization),
+        enabled: secret.enabled,
+        // Destroyed values are expired ones, whatever the metadata says.
+        expires_at: match secret.destroyed_at {
+            Some(_) => Some(Timestamp::MIN_UTC),
+            None => secret.content.expires_at,
+        },
     }
 }

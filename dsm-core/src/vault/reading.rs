@@ -13,7 +13,7 @@ use crate::access::{Action, Permit, Principal, Request, Resource, decide};
 use crate::audit::{ObjectKind, ObjectRef, Operation, Outcome, Receipt};
 use crate::id::AuthorizationId;
 use crate::secret::{Identity, OutputMap, Secret};
-use crate::store::RecordKey;
+use crate::store::{RecordKey, Term};
 
 /// A secret with its values, on its way to a client.
 pub struct OpenedSecret {
@@ -57,9 +57,8 @@ impl Vault {
         identity: &Identity,
     ) -> Result<OpenedSecret, Error> {
         let operation = Operation::ReadSecret;
-        let found = self.secret_by_identity(identity).await?;
-        let target = self
-            .target_of(principal.authorization_id(), found.as_deref())
+        let (found, target) = self
+            .secret_and_target(principal.authorization_id(), identity)
             .await?;
         let request = Request::new(Resource::SecretManagement, Action::ReadSecret(target));
         let Some(secret) = found else {
@@ -224,18 +223,21 @@ impl Vault {
         let identity: Identity = identity
             .parse()
             .map_err(|error| Error::invalid("identity", format!("{error}")))?;
-        let found = self.secret_by_identity(&identity).await?;
-        Ok(Action::ReadSecret(
-            self.target_of(authorization, found.as_deref()).await?,
-        ))
+        let (_, target) = self.secret_and_target(authorization, &identity).await?;
+        Ok(Action::ReadSecret(target))
     }
 
-    pub(crate) async fn secret_by_identity(
+    pub(crate) fn identity_term(&self, identity: &Identity) -> Term {
+        self.records.term(kind::SECRET, IDENTITY, identity.as_str())
+    }
+
+    /// The secret, if it was found, and is the one that was looked for.
+    #[allow(clippy::unused_self, reason = "reads as a step of the lookups")]
+    pub(crate) fn of_identity(
         &self,
+        found: Option<Arc<Stored<Secret>>>,
         identity: &Identity,
     ) -> Result<Option<Arc<Stored<Secret>>>, Error> {
-        let term = self.records.term(kind::SECRET, IDENTITY, identity.as_str());
-        let found: Option<Arc<Stored<Secret>>> = self.records.cached_by(kind::SECRET, term).await?;
         match found {
             Some(secret) if secret.identity != *identity => Err(Error::damaged(
                 RecordKey::new(kind::SECRET, secret.id),

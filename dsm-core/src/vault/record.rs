@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::cache::Cache;
 use super::error::Error;
 use crate::crypto::{Context, CryptoError, Keyring, Sealer};
-use crate::store::{IndexTerm, Kind, Page, Query, Record, RecordKey, Store, Term};
+use crate::store::{IndexTerm, Kind, Page, Query, Record, RecordKey, Store, StoreError, Term};
 use crate::time::{Clock, Timestamp, to_micros};
 
 /// An object with what every object has.
@@ -265,6 +265,38 @@ impl Records {
         self.keep(epoch, &record, now).map(Some)
     }
 
+    /// As [`cached_by`](Self::cached_by) for two objects. When neither is remembered, the store is
+    /// asked once for both.
+    pub(crate) async fn cached_both<A: Entity, B: Entity>(
+        &self,
+        one: (Kind, Term),
+        two: (Kind, Term),
+    ) -> Result<(Option<Arc<Stored<A>>>, Option<Arc<Stored<B>>>), Error> {
+        let now = self.clock.now();
+        let remembered =
+            [one, two].map(|(kind, term)| self.cache.find_by(kind, term, now).is_some());
+        if remembered != [false, false] {
+            let first = self.cached_by(one.0, one.1).await?;
+            return Ok((first, self.cached_by(two.0, two.1).await?));
+        }
+        let epochs = [one, two].map(|(kind, _)| self.cache.epoch(kind));
+        let found = self.store.find_each(&[one, two]).await?;
+        let Ok([first, second]) = <[Option<Record>; 2]>::try_from(found) else {
+            let source = "the store answered two lookups with another number of records".into();
+            return Err(StoreError::Backend { source }.into());
+        };
+        let first = first.map(|record| {
+            Self::check_term(&record, one.0, one.1)?;
+            self.keep(epochs[0], &record, now)
+        });
+        let second = second.map(|record| {
+            Self::check_term(&record, two.0, two.1)?;
+            self.keep(epochs[1], &record, now)
+        });
+        let (first, second) = (first.transpose()?, second.transpose()?);
+        Ok((first.map(|(it, _)| it), second.map(|(it, _)| it)))
+    }
+
     fn keep<T: Entity>(
         &self,
         epoch: u64,
@@ -371,12 +403,17 @@ impl Records {
         let Some(record) = self.store.find_by(kind, &term).await? else {
             return Ok(None);
         };
-        self.check(&record, kind, None)?;
-        // The terms are authenticated with the record, so an index that points elsewhere shows.
-        if !record.terms.contains(&IndexTerm { term, unique: true }) {
+        Self::check_term(&record, kind, term)?;
+        Ok(Some(record))
+    }
+
+    /// The terms are authenticated with the record, so an index that points elsewhere shows.
+    fn check_term(record: &Record, kind: Kind, term: Term) -> Result<(), Error> {
+        let index = IndexTerm { term, unique: true };
+        if record.key.kind != kind || !record.terms.contains(&index) {
             return Err(Error::damaged(record.key, CryptoError::Open));
         }
-        Ok(Some(record))
+        Ok(())
     }
 
     #[allow(clippy::unused_self, reason = "reads as a step of the lookups")]

@@ -175,7 +175,7 @@ impl Vault {
         let by = actor_name(principal);
         let draft = self.draft_secret(identity.as_str(), fields, &by).await?;
         let holder = principal.authorization_id();
-        let attachment = self.draft_attachment(holder, draft.stored.id, &by).await?;
+        let attachment = self.draft_attachment(holder, &draft.stored, &by).await?;
         let set = draft.set.create(self.records.encode(&attachment));
         let ip = principal.origin().ip;
         let events = vec![

@@ -1,6 +1,10 @@
--- The key and content of the record that has a unique term.
--- ARGV: kind and term.
-local id = call('HGET', UNIQUE, ARGV[1])
-if not id then return false end
-local key = sub(ARGV[1], 1, 2) .. id
-return {key, call('HGET', RECORDS, key)}
+-- The key and content of the record that has each unique term, or nothing twice.
+-- ARGV: kind and term of each.
+local found = {}
+for i, kind_term in ipairs(ARGV) do
+  local id = call('HGET', UNIQUE, kind_term)
+  local key = id and sub(kind_term, 1, 2) .. id
+  found[2 * i - 1] = key
+  found[2 * i] = key and call('HGET', RECORDS, key)
+end
+return found

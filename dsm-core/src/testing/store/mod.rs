@@ -108,6 +108,7 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@stamp $make, terms: [
             a_unique_term_finds_its_record,
             a_plain_term_is_not_found_by,
+            several_unique_terms_find_each_their_record,
             a_taken_unique_term_is_refused,
             an_update_to_a_taken_unique_term_is_refused,
             an_update_keeps_its_own_unique_term,

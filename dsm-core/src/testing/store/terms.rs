@@ -248,3 +248,37 @@ pub async fn one_of_sixteen_racing_for_a_unique_term_wins(store: Arc<dyn Store>)
     let all = store.list(&Query::new(KIND), Page::first(99)).await;
     assert_eq!(all.expect("a page").records.len(), 1);
 }
+
+/// Several lookups at once answer as each would alone, in their order, twice for the same term.
+pub async fn several_unique_terms_find_each_their_record(store: Arc<dyn Store>) {
+    create(&*store, record(1).unique(term(1)).plain(term(9))).await;
+    create(&*store, record(2).unique(term(2))).await;
+    let other = Kind(KIND.0 + 1);
+    let elsewhere = Record {
+        key: RecordKey::new(other, 7_u64),
+        ..record(7).unique(term(1))
+    };
+    create(&*store, elsewhere.clone()).await;
+    let wanted = [
+        (KIND, term(2)),
+        (KIND, term(9)),
+        (other, term(1)),
+        (KIND, term(1)),
+        (KIND, term(200)),
+        (KIND, term(2)),
+    ];
+    let found = store.find_each(&wanted).await.expect("the store answers");
+    let second = record(2).unique(term(2));
+    assert_eq!(
+        found,
+        [
+            Some(second.clone()),
+            None,
+            Some(elsewhere),
+            Some(record(1).unique(term(1)).plain(term(9))),
+            None,
+            Some(second),
+        ]
+    );
+    assert_eq!(store.find_each(&[]).await.expect("the store answers"), []);
+}
