@@ -475,8 +475,13 @@ fn with_database(url: &str, name: &str) -> String {
     format!("{}/{name}{query}", &base[..end])
 }
 
-/// An installed program of Postgres, of the newest version where there are several.
-fn program(name: &str) -> io::Result<PathBuf> {
+/// An installed program of Postgres, such as `pgbench`, of the newest version where there are
+/// several.
+///
+/// # Errors
+///
+/// Says what to install.
+pub fn program(name: &str) -> io::Result<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use crate::Failure;
+use crate::install;
 use crate::sh::cargo;
 use crate::workspace::{self, Package};
 
@@ -27,6 +28,8 @@ enum What {
     Micro,
     /// HTTP requests against a server of this machine
     Load,
+    /// Reads and writes of every store
+    Stores,
 }
 
 pub(crate) fn main(args: &Args) -> Result<ExitCode, Failure> {
@@ -42,6 +45,22 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode, Failure> {
     }
     if chosen(What::Load) {
         load(&members, &args.args, args.only.is_some())?;
+    }
+    if chosen(What::Stores) {
+        install::debian_programs();
+        let (member, binary) = LOAD;
+        cargo([
+            "run",
+            "--release",
+            "-p",
+            member,
+            "--bin",
+            binary,
+            "--",
+            "--stores",
+        ])
+        .args(&args.args)
+        .run()?;
     }
     Ok(ExitCode::SUCCESS)
 }

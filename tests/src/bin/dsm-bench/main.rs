@@ -8,6 +8,7 @@
 mod bare;
 mod load;
 mod report;
+mod stores;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +30,15 @@ struct Arguments {
     /// Where the data goes; a temporary folder unless said.
     #[arg(long)]
     data_dir: Option<PathBuf>,
+    /// Measure the stores in place of the server.
+    #[arg(long)]
+    stores: bool,
+    /// How many secrets a vault holds when stores are measured, one run each.
+    #[arg(long, value_delimiter = ',', default_value = "1000,100000")]
+    secrets: Vec<usize>,
+    /// How many callers at the same time when stores are measured.
+    #[arg(long, default_value_t = 16)]
+    clients: usize,
     /// Serve these bytes as the bare route; for the run's own use.
     #[arg(long, hide = true)]
     bare: Option<PathBuf>,
@@ -37,13 +47,19 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if arguments.bare.is_none() {
+    if arguments.bare.is_none() && !arguments.stores {
         // The load takes little; one thread leaves the rest to the servers.
         runtime.worker_threads(1);
     }
     let runtime = runtime.enable_all().build()?;
     match arguments.bare {
         Some(file) => runtime.block_on(bare::serve(&file)),
+        None if arguments.stores => runtime.block_on(stores::run(stores::Plan {
+            secrets: arguments.secrets,
+            clients: arguments.clients,
+            turn: Duration::from_secs(arguments.seconds),
+            turns: arguments.turns,
+        })),
         None => runtime.block_on(report::run(report::Plan {
             connections: arguments.connections,
             turns: arguments.turns,
