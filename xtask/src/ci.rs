@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::Failure;
-use crate::install::DENY;
+use crate::install::{DENY, HACK};
 use crate::sh::cargo;
 use crate::tally::Tally;
 use crate::test::{self, report};
@@ -82,10 +82,15 @@ fn clippy() -> Result<Outcome, Failure> {
     Ok(Outcome::Passed)
 }
 
-/// The library as embedders take it: without the features that the workspace as a whole turns on.
+/// The library as embedders take it, without the features that the workspace as a whole turns on,
+/// and the server with every choice of stores.
 fn features() -> Result<Outcome, Failure> {
     cargo(["clippy", "-p", "dsm-core", "--no-default-features"])
         .args(["--", "-D", "warnings"])
+        .run()?;
+    HACK.ensure()?;
+    cargo(["hack", "clippy", "-p", "dsm-server", "--feature-powerset"])
+        .args(["--exclude-features", "default", "--", "-D", "warnings"])
         .run()?;
     Ok(Outcome::Passed)
 }

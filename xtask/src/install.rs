@@ -20,6 +20,13 @@ pub(crate) const DENY: Tool = Tool {
     version: "0.20.2",
 };
 
+/// Builds with every combination of features.
+pub(crate) const HACK: Tool = Tool {
+    subcommand: "hack",
+    package: "cargo-hack",
+    version: "0.6.46",
+};
+
 /// Mutation testing.
 pub(crate) const MUTANTS: Tool = Tool {
     subcommand: "mutants",
