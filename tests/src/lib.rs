@@ -3,4 +3,5 @@
 #![deny(missing_docs)]
 
 pub mod client;
+pub mod fill;
 pub mod server;

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `DSM_CASES` | random cases of a test | `decide`, `envelope` |
 //! | `DSM_CYCLES` | rounds of breaking and recovering | `kill`, `disk-full` |
+//! | `DSM_RECORDS` | records of a vault that is moved | `migrate` |
 //! | `DSM_WRITERS` | clients writing at the same time | `kill` |
 //! | `PROPTEST_CASES` | cases of each property, where a test sets none of its own | `stores` |
 
@@ -39,6 +40,8 @@ enum Name {
     Stores,
     /// `kill -9` of a server under load: nothing acknowledged is lost
     Kill,
+    /// A vault around all stores, killed on the way: it comes back as it was
+    Migrate,
     /// No room for data or audit: nothing is revealed, and it recovers unaided
     DiskFull,
     /// All of them, one after the other
@@ -81,6 +84,12 @@ const CAMPAIGNS: &[Campaign] = &[
         env: &[("DSM_CYCLES", "50"), ("DSM_WRITERS", "8")],
     },
     Campaign {
+        name: Name::Migrate,
+        tests: &["-p", "dsm-tests", "--test", "migrate"],
+        server: true,
+        env: &[("DSM_RECORDS", "100000")],
+    },
+    Campaign {
         name: Name::DiskFull,
         tests: &["-p", "dsm-tests", "--test", "disk_full"],
         server: true,
@@ -105,7 +114,15 @@ fn chosen(name: Name) -> impl Iterator<Item = &'static Campaign> {
 /// Always optimised: the counts are chosen for that. A campaign in which no test ran has failed.
 fn run(campaign: &Campaign) -> Result<Tally, Failure> {
     if campaign.server {
-        cargo(["build", "--release", "-p", "dsm-server", "--bins"]).run()?;
+        cargo([
+            "build",
+            "--release",
+            "-p",
+            "dsm-server",
+            "--all-features",
+            "--bins",
+        ])
+        .run()?;
     }
     let mut cmd = cargo(["test", "--release", "--all-features", "--no-fail-fast"])
         .args(campaign.tests)
@@ -140,7 +157,13 @@ mod tests {
 
     #[test]
     fn variables_are_among_those_documented() {
-        let known = ["DSM_CASES", "DSM_CYCLES", "DSM_WRITERS", "PROPTEST_CASES"];
+        let known = [
+            "DSM_CASES",
+            "DSM_CYCLES",
+            "DSM_RECORDS",
+            "DSM_WRITERS",
+            "PROPTEST_CASES",
+        ];
         for campaign in CAMPAIGNS {
             for (name, value) in campaign.env {
                 assert!(known.contains(name), "{name}");

@@ -163,14 +163,17 @@ pub(super) async fn restore(arguments: Restore) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How often progress is said where there is no terminal to draw on.
-const SAID_EVERY: Duration = Duration::from_secs(1);
+/// How often progress is said at least where there is no terminal to draw on.
+const SAID_EVERY: Duration = Duration::from_secs(5);
+/// How many times it is said in all, if it goes fast.
+const STEPS: u64 = 20;
 
 /// Progress on standard error: a bar on a terminal, else a line now and then.
 struct Shown {
     bar: Option<ProgressBar>,
     started: Instant,
     said: Instant,
+    step: u64,
     progress: Progress,
 }
 
@@ -186,6 +189,7 @@ impl Shown {
             bar,
             started: now,
             said: now,
+            step: 0,
             progress: Progress::default(),
         }
     }
@@ -195,8 +199,11 @@ impl Shown {
         if let Some(bar) = &self.bar {
             bar.set_length(progress.total);
             bar.set_position(progress.done);
-        } else if self.said.elapsed() >= SAID_EVERY {
-            self.said = Instant::now();
+            return;
+        }
+        let step = progress.done * STEPS / progress.total.max(1);
+        if step > self.step || self.said.elapsed() >= SAID_EVERY {
+            (self.said, self.step) = (Instant::now(), step);
             terminal::note(format_args!("{} of {}", progress.done, progress.total));
         }
     }

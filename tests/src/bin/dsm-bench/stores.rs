@@ -8,20 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use dsm_core::access::{Origin, Principal};
-use dsm_core::crypto::{KeyProvider, StaticKeys};
-use dsm_core::entropy::OsEntropy;
-use dsm_core::secret::{Identity, SecretData};
+use dsm_core::access::Principal;
+use dsm_core::secret::Identity;
 use dsm_core::store::{Kind, MemoryStore, Page, Query, Store, Term};
 use dsm_core::transfer;
-use dsm_core::vault::{
-    ApplicationFields, AuditPlace, AuthorizationFields, Caller, Registry, SecretFields, Vault,
-};
+use dsm_core::vault::{AuditPlace, Vault};
 use dsm_store_postgres::{PostgresOptions, PostgresStore};
 use dsm_store_redis::{RedisOptions, RedisStore};
 use dsm_store_sqlite::{OpenOptions, SqliteStore};
 use dsm_test_servers::postgres::{Database, Postgres, program};
 use dsm_test_servers::redis::Redis;
+use dsm_tests::fill::{Filled, fill, origin, secret};
 
 use crate::report::median;
 
@@ -40,18 +37,12 @@ pub(crate) struct Plan {
     pub(crate) turns: usize,
 }
 
-/// A vault that was filled in memory, to be copied into each store.
-struct Filled {
-    store: Arc<dyn Store>,
-    keys: Arc<dyn KeyProvider>,
-    client_id: String,
-    client_secret: String,
-    identities: Arc<Vec<Identity>>,
-}
-
 pub(crate) async fn run(plan: Plan) -> Result<(), Fault> {
     let mut out = io::stdout();
-    let postgres = Postgres::start_with(&[&format!("max_connections={}", plan.clients + 40)])?;
+    let postgres = Postgres::start_with(&[
+        &format!("max_connections={}", plan.clients + 40),
+        "shared_preload_libraries=pg_stat_statements",
+    ])?;
     let redis = Redis::start()?;
     writeln!(
         out,
@@ -67,7 +58,7 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Fault> {
     writeln!(out, "|---|---|---|---|---|---|---|")?;
     let mut latencies: Vec<(&str, Vec<Duration>)> = Vec::new();
     for &count in &plan.secrets {
-        let filled = fill(count).await?;
+        let filled = fill(count, 1).await.map_err(|error| -> Fault { error })?;
         for backend in ["memory", "sqlite", "postgres", "redis"] {
             let folder = tempfile::tempdir()?;
             let database = (backend == "postgres")
@@ -90,7 +81,7 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Fault> {
             let origin = transfer::origin_of(&*filled.store).await?;
             transfer::copy(&mut *snapshot, origin, &*store, |_| ()).await?;
             if let Some(database) = &database {
-                database.sql("ANALYZE")?;
+                database.sql("ANALYZE; CREATE EXTENSION pg_stat_statements")?;
             }
             let queries = Queries(database.as_ref());
             let row = measure(&plan, &filled, store, folder.path(), &queries).await?;
@@ -122,80 +113,6 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Fault> {
     beside_pgbench(&plan, &postgres, &mut out).await
 }
 
-/// A vault in memory: one application with one authorization, to which every secret is attached.
-async fn fill(count: usize) -> Result<Filled, Fault> {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let keys: Arc<dyn KeyProvider> = Arc::new(StaticKeys::generate(&OsEntropy));
-    let vault = Vault::builder_dyn(Arc::clone(&store), Arc::clone(&keys));
-    let vault = Arc::new(vault.initialise().await?);
-    let me = Caller::embedded("bench");
-    for registry in [Registry::System, Registry::Environment] {
-        vault
-            .create_registry_entry(&me, registry, "one", "")
-            .await?;
-    }
-    let fields = ApplicationFields::new("reader");
-    let application = vault.create_application(&me, fields).await?;
-    let mut fields = AuthorizationFields::new("one", "one");
-    fields.allowed_ips = Some(vec!["*".to_owned()]);
-    let made = vault
-        .create_authorization(&me, application.id, fields)
-        .await?;
-    let credentials = vault.reveal_credentials(&me, made.id).await?;
-    let (client_id, client_secret) = (
-        credentials.client_id,
-        credentials.client_secret.expose().to_owned(),
-    );
-    let token = vault
-        .authenticate(&client_id, &client_secret, origin())
-        .await?;
-    let principal = vault.principal(token.token.expose(), origin()).await?;
-    let identities: Arc<Vec<Identity>> = Arc::new(
-        (0..count)
-            .map(|number| format!("team/service-{number}/database").parse())
-            .collect::<Result<_, _>>()?,
-    );
-    let next = Arc::new(AtomicUsize::new(0));
-    let tasks: Vec<_> = (0..64)
-        .map(|_| {
-            let (vault, principal) = (Arc::clone(&vault), principal.clone());
-            let (next, identities) = (Arc::clone(&next), Arc::clone(&identities));
-            tokio::spawn(async move {
-                while let Some(identity) = identities.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    vault.write_secret(&principal, identity, secret()).await?;
-                }
-                Ok::<_, dsm_core::vault::Error>(())
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await??;
-    }
-    Ok(Filled {
-        store,
-        keys,
-        client_id,
-        client_secret,
-        identities,
-    })
-}
-
-fn secret() -> SecretFields {
-    let data = SecretData::key_values([
-        ("USERNAME", "service"),
-        ("PASSWORD", "a password of usual length"),
-        ("HOST", "database.internal.example.org"),
-    ]);
-    SecretFields::new("database", data)
-}
-
-fn origin() -> Origin {
-    Origin {
-        ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
-        ..Origin::default()
-    }
-}
-
 struct Row {
     remembered: f64,
     not_remembered: f64,
@@ -225,7 +142,7 @@ async fn measure(
     // One caller, each secret once, from all over the store.
     let sample = identities.len().min(4_000);
     let step = identities.len() / sample;
-    let before = queries.count().await?;
+    let before = queries.count()?;
     let mut took = Vec::with_capacity(sample);
     for place in 0..sample / 2 {
         let started = Instant::now();
@@ -234,7 +151,7 @@ async fn measure(
             .await?;
         took.push(started.elapsed());
     }
-    let asked = queries.count().await?;
+    let asked = queries.count()?;
     let per_read = before.zip(asked).map(|(before, asked)| {
         #[allow(clippy::cast_precision_loss, reason = "some thousands")]
         let per_read = (asked - before) as f64 / took.len() as f64;
@@ -333,14 +250,16 @@ async fn write(plan: &Plan, vault: &Arc<Vault>, principal: &Principal) -> Result
 struct Queries<'a>(Option<&'a Database>);
 
 impl Queries<'_> {
-    /// Each query is a transaction of its own. The server counts with a delay of a second.
-    async fn count(&self) -> Result<Option<u64>, Fault> {
+    /// Statements that read records, since the database was made.
+    fn count(&self) -> Result<Option<u64>, Fault> {
         let Some(database) = self.0 else {
             return Ok(None);
         };
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
-        let counted = database
-            .sql("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")?;
+        let counted = database.sql(
+            "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements \
+             WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+             AND query LIKE 'SELECT%dsm.record%'",
+        )?;
         Ok(Some(counted.trim().parse()?))
     }
 }
@@ -362,15 +281,9 @@ async fn beside_pgbench(
         return Err(String::from_utf8_lossy(&done.stderr).into_owned().into());
     }
     let ours = postgres.database()?;
-    let filled = fill(
-        plan.secrets
-            .iter()
-            .copied()
-            .max()
-            .unwrap_or(1_000)
-            .min(100_000),
-    )
-    .await?;
+    let secrets = plan.secrets.iter().copied().max().unwrap_or(1_000);
+    let filled = fill(secrets.min(100_000), 1).await;
+    let filled = filled.map_err(|error| -> Fault { error })?;
     let clients = u32::try_from(plan.clients)?;
     let options: PostgresOptions = ours.url().parse()?;
     let store = Arc::new(PostgresStore::open(options.max_connections(clients)).await?);
