@@ -14,5 +14,7 @@ mod refusals;
 mod rotation;
 #[path = "program/serving.rs"]
 mod serving;
+#[path = "program/stores.rs"]
+mod stores;
 #[path = "program/transfer.rs"]
 mod transfer;

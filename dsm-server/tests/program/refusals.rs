@@ -156,18 +156,6 @@ fn every_wrong_setting_is_named() {
 }
 
 #[test]
-fn stores_that_are_not_built_in_are_named_without_their_password() {
-    let place = Place::new();
-    let arguments = ["serve", "--store", "postgres://dsm:hunter2@localhost/dsm"];
-    let ended = place.run(&arguments);
-    ended.refused(78, &["feature `postgres`"]);
-    assert!(!ended.err.contains("hunter2"));
-    place
-        .run(&["serve", "--store", "memory:"])
-        .refused(78, &["memory:", "quickstart"]);
-}
-
-#[test]
 fn a_taken_port_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();

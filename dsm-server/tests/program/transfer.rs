@@ -150,25 +150,3 @@ fn a_backup_that_is_damaged_or_of_another_vault_is_refused_before_anything_is_wr
         "{refused:?}"
     );
 }
-
-#[test]
-fn a_store_that_was_not_built_in_is_named_with_its_feature() {
-    let place = Place::new();
-    let mut refused = 0;
-    for (url, feature, built) in [
-        (
-            "postgres://db/vault",
-            "postgres",
-            cfg!(feature = "postgres"),
-        ),
-        ("redis://db", "redis", cfg!(feature = "redis")),
-    ] {
-        if !built {
-            let ended = place.run(&["serve", "--store", url]);
-            ended.refused(78, &[feature, "--features"]);
-            refused += 1;
-        }
-    }
-    // A build with every store has nothing to refuse.
-    assert!(refused > 0 || cfg!(all(feature = "postgres", feature = "redis")));
-}
