@@ -68,7 +68,10 @@ impl OpenOptions {
 
     /// A connection that only reads.
     pub(crate) fn reading(&self) -> SqliteConnectOptions {
-        self.connecting().read_only(true)
+        self.connecting()
+            .read_only(true)
+            // The upper levels of the indexes of a million records, in KiB.
+            .pragma("cache_size", "-32768")
     }
 
     fn connecting(&self) -> SqliteConnectOptions {

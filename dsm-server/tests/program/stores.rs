@@ -85,4 +85,6 @@ fn a_store_that_was_not_built_in_is_named_with_its_feature() {
     // In a build with every store this is what remains to be refused.
     let ended = place.run(&["serve", "--store", "mysql://db/vault"]);
     ended.refused(78, &["must be sqlite:PATH"]);
+    let ended = place.run(&["serve", "--store", "memory:"]);
+    ended.refused(78, &["memory:", "quickstart"]);
 }
