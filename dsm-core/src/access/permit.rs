@@ -30,6 +30,8 @@ pub(crate) struct Basis {
     pub(crate) application: Option<(ApplicationId, u64)>,
     pub(crate) authorization: Option<(AuthorizationId, u64)>,
     pub(crate) operator: Option<(OperatorId, u64)>,
+    /// By which the secret is attached to the authorization.
+    pub(crate) attachment: Option<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -45,7 +47,13 @@ impl Permit {
             grant: Grant::Request(request),
             secret: request.action().secret().map(|target| target.id),
             sealing: principal.authorization().sealing(),
-            basis: principal.basis(),
+            basis: Basis {
+                attachment: request
+                    .action()
+                    .secret()
+                    .and_then(|target| target.attachment),
+                ..principal.basis()
+            },
         }
     }
 

@@ -106,6 +106,8 @@ pub struct SecretTarget {
     pub id: SecretId,
     /// The authorization that it was found attached to, which is looked up for the one that asks.
     pub attached_to: Option<AuthorizationId>,
+    /// Number and revision of that attachment, which a change that was decided on it checks.
+    pub attachment: Option<(u64, u64)>,
     /// Whether applications may have it.
     pub enabled: bool,
     /// From this instant on it is refused.

@@ -144,6 +144,7 @@ fn target() -> SecretTarget {
     SecretTarget {
         id: SECRET,
         attached_to: Some(AUTHORIZATION),
+        attachment: None,
         enabled: true,
         expires_at: None,
     }

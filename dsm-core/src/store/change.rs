@@ -68,6 +68,16 @@ impl Change {
         }
     }
 
+    /// The revision the record must have now; none if it must not exist.
+    pub fn expected(&self) -> Option<u64> {
+        match self {
+            Self::Create(_) => None,
+            Self::Update { expected, .. }
+            | Self::Delete { expected, .. }
+            | Self::Check { expected, .. } => Some(*expected),
+        }
+    }
+
     /// Whether the record is another one, or none, afterwards.
     pub fn alters(&self) -> bool {
         !matches!(self, Self::Check { .. })

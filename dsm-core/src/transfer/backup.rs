@@ -23,7 +23,7 @@ const FORMAT: u32 = 1;
 /// A part of a snapshot is split so that no chunk is much longer than this.
 const CHUNK: usize = 4 << 20;
 /// No chunk is as long as this; a length that is says that the file is damaged.
-const MAX_CHUNK: u32 = 1 << 30;
+const MAX_CHUNK: u32 = 64 << 20;
 const MAX_HEADER: u32 = 64 << 10;
 
 #[derive(Serialize, Deserialize)]
@@ -117,6 +117,7 @@ impl Backup {
         if reading.end != Some(contents.clone()) {
             return Err(TransferError::Damaged("parts of it are missing"));
         }
+        reading.finish()?;
         Ok(Self {
             path,
             header,
@@ -152,8 +153,13 @@ impl Backup {
             let backup = self.header.vault;
             return Err(TransferError::OtherVault { backup, found });
         }
-        let origin = Origin::of("backup", &self.header.backup);
-        copy(&mut self.snapshot()?, origin, to, progress).await
+        let header = &self.header;
+        let origin = Origin::of("backup", &header.backup, header.vault);
+        let copied = copy(&mut self.snapshot()?, origin, to, progress).await?;
+        if copied != self.contents {
+            return Err(TransferError::Damaged("it was exchanged while it was read"));
+        }
+        Ok(copied)
     }
 
     /// Reads it again.
@@ -203,6 +209,18 @@ impl Reading {
             chunks: Chunks::new(&header.vault, &bytes),
             end: None,
         })
+    }
+
+    /// What follows the last chunk is its end and the checksum, nothing else.
+    fn finish(mut self) -> Result<(), TransferError> {
+        let end = read_framed(&mut self.file, MAX_CHUNK)?;
+        let mut rest = Vec::new();
+        self.file.take(33).read_to_end(&mut rest)?;
+        if end.is_empty() && rest.len() == 32 {
+            Ok(())
+        } else {
+            Err(TransferError::Damaged("it goes on after its end"))
+        }
     }
 
     fn part(&mut self) -> Result<Option<SnapshotPart>, TransferError> {
@@ -287,6 +305,9 @@ impl BackupHeader {
         if format > FORMAT {
             return Err(TransferError::NewerFormat(format));
         }
+        if format != FORMAT {
+            return Err(WRONG);
+        }
         let header: Header = serde_json::from_slice(bytes).map_err(|_| WRONG)?;
         Ok(Self {
             vault: array(&header.vault).ok_or(WRONG)?,
@@ -338,6 +359,9 @@ fn check_sum(path: &Path) -> Result<(), TransferError> {
 
 fn write_framed(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    if length > MAX_CHUNK {
+        return Err(io::Error::other("a record is too large for a backup"));
+    }
     out.write_all(&length.to_be_bytes())?;
     out.write_all(bytes)
 }

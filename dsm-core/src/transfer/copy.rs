@@ -29,6 +29,7 @@ enum Reached {
     Record(u16, u64),
     Log(u64),
     Job(u16, u64),
+    All,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,25 +53,59 @@ pub async fn origin_of(store: &dyn Store) -> Result<Origin, TransferError> {
         return Err(TransferError::NoVault);
     }
     let found = find_vault_record(store).await?;
-    let vault = found.as_ref().and_then(|record| record.body.get(..16));
-    let vault = vault.ok_or(TransferError::NoVault)?;
-    Ok(Origin::of("vault", vault))
+    let vault = found.and_then(|record| record.body.first_chunk().copied());
+    let vault: [u8; 16] = vault.ok_or(TransferError::NoVault)?;
+    Ok(Origin::of("vault", &vault, vault))
 }
 
-/// Copies everything of `source` into the empty store `to`, and compares the two. After a failure,
-/// and after the end of the process at any point, it can be called again with the same source and
-/// goes on where it was.
+/// Copies everything from one store into another, empty one, and compares the two. After a failure,
+/// and after the end of the process at any point, it can be called again and goes on where it was.
+/// Nothing may be written to `from` meanwhile.
 ///
 /// # Errors
 ///
-/// [`TransferError::NotEmpty`] for a store that holds anything but what a transfer of this `origin`
-/// brought; [`TransferError::Differs`] when not everything is there in the end.
+/// [`TransferError::NotEmpty`] for a store that holds anything but what this migration brought;
+/// [`TransferError::Differs`] when the two are not the same in the end, be it because `from` was
+/// written to.
+pub async fn migrate(
+    from: &dyn Store,
+    to: &dyn Store,
+    progress: impl FnMut(Progress) + Send,
+) -> Result<Contents, TransferError> {
+    let origin = origin_of(from).await?;
+    let (writing, found) = fill(&mut *from.snapshot().await?, origin, to, progress).await?;
+    let expected = contents(from).await?;
+    if found != expected {
+        return Err(TransferError::Differs { expected, found });
+    }
+    writing.finish().await?;
+    Ok(found)
+}
+
+/// Copies everything of `source` into the empty store `to`, and compares the two; as
+/// [`migrate`](migrate()), for what cannot be read anew.
+///
+/// # Errors
+///
+/// Those of [`migrate`](migrate()).
 pub async fn copy(
     source: &mut dyn Snapshot,
     origin: Origin,
     to: &dyn Store,
-    mut progress: impl FnMut(Progress) + Send,
+    progress: impl FnMut(Progress) + Send,
 ) -> Result<Contents, TransferError> {
+    let (writing, found) = fill(source, origin, to, progress).await?;
+    writing.finish().await?;
+    Ok(found)
+}
+
+/// Copies everything and compares; what is left is to say that it is finished.
+async fn fill<'a>(
+    source: &mut dyn Snapshot,
+    origin: Origin,
+    to: &'a dyn Store,
+    mut progress: impl FnMut(Progress) + Send,
+) -> Result<(Writing<'a>, Contents), TransferError> {
     let mut writing = Writing::begin(to, origin).await?;
     let total = source.size();
     let mut tally = Tally::default();
@@ -101,11 +136,14 @@ pub async fn copy(
     }
     let expected = tally.finish();
     let found = contents(to).await?;
-    if found != expected {
-        return Err(TransferError::Differs { expected, found });
+    if found == expected {
+        return Ok((writing, found));
     }
-    writing.finish().await?;
-    Ok(found)
+    if writing.marker.is_none() {
+        let what = "it holds another state of this vault".to_owned();
+        return Err(TransferError::NotEmpty(what));
+    }
+    Err(TransferError::Differs { expected, found })
 }
 
 async fn both(
@@ -129,7 +167,8 @@ pub(super) async fn contents(store: &dyn Store) -> Result<Contents, StoreError> 
 /// A destination and how far it is. What is there already is passed over.
 struct Writing<'a> {
     to: &'a dyn Store,
-    marker: Record,
+    /// None where the transfer seems to be finished: then all there is to do is to compare.
+    marker: Option<Record>,
     origin: Origin,
     reached: Reached,
     /// How many batches of the log the source has given.
@@ -145,7 +184,12 @@ impl<'a> Writing<'a> {
                 let what = "it holds the beginning of a transfer from elsewhere";
                 TransferError::NotEmpty(what.to_owned())
             })?;
-            (found, marker.reached)
+            (Some(found), marker.reached)
+        } else if let Some(vault) = find_vault_record(to).await? {
+            if !vault.body.starts_with(&origin.vault) {
+                return Err(TransferError::NotEmpty("it holds another vault".to_owned()));
+            }
+            (None, Reached::All)
         } else {
             let size = to.snapshot().await?.size();
             if size > 0 {
@@ -162,7 +206,7 @@ impl<'a> Writing<'a> {
             };
             let set = ChangeSet::default().create(marker.clone());
             to.commit(set).await?;
-            (marker, Reached::Nothing)
+            (Some(marker), Reached::Nothing)
         };
         Ok(Self {
             to,
@@ -223,21 +267,29 @@ impl<'a> Writing<'a> {
 
     /// Commits together with the mark of how far that is.
     async fn commit(&mut self, set: ChangeSet, reached: Reached) -> Result<(), StoreError> {
-        let expected = self.marker.revision;
+        let Some(marker) = &self.marker else {
+            return Ok(());
+        };
+        let expected = marker.revision;
         let marker = Record {
             revision: expected + 1,
             body: body(self.origin, reached),
-            ..self.marker.clone()
+            ..marker.clone()
         };
         self.to.commit(set.update(marker.clone(), expected)).await?;
-        self.marker = marker;
+        self.marker = Some(marker);
         self.reached = reached;
         Ok(())
     }
 
     async fn finish(self) -> Result<(), StoreError> {
-        let set = ChangeSet::default().delete(MARKER, self.marker.revision);
-        self.to.commit(set).await
+        match self.marker {
+            Some(marker) => {
+                let set = ChangeSet::default().delete(MARKER, marker.revision);
+                self.to.commit(set).await
+            }
+            None => Ok(()),
+        }
     }
 }
 

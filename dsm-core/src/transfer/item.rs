@@ -14,19 +14,23 @@ use crate::vault::TRANSFER;
 
 /// Names where a transfer comes from, so that it goes on only with what it began with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Origin(pub [u8; 32]);
+pub struct Origin {
+    name: [u8; 32],
+    pub(super) vault: [u8; 16],
+}
 
 impl Origin {
-    /// Some bytes that are always those of the same source.
-    pub fn of(what: &str, bytes: &[u8]) -> Self {
+    /// Some bytes that are always those of the same source, which has this vault.
+    pub(super) fn of(what: &str, bytes: &[u8], vault: [u8; 16]) -> Self {
         let hash = Sha256::new().chain_update(what).chain_update([0]);
-        Self(hash.chain_update(bytes).finalize().into())
+        let name = hash.chain_update(bytes).finalize().into();
+        Self { name, vault }
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Hex(&self.0).fmt(f)
+        Hex(&self.name).fmt(f)
     }
 }
 
@@ -76,9 +80,6 @@ pub(super) struct JobItem {
     body: Vec<u8>,
 }
 
-/// `None` for an instant that does not exist.
-pub(super) type Readable<T> = Option<T>;
-
 impl From<SnapshotPart> for Part {
     fn from(part: SnapshotPart) -> Self {
         match part {
@@ -93,7 +94,8 @@ impl From<SnapshotPart> for Part {
 }
 
 impl Part {
-    pub(super) fn read(self) -> Readable<SnapshotPart> {
+    /// `None` for an instant that does not exist.
+    pub(super) fn read(self) -> Option<SnapshotPart> {
         Some(match self {
             Self::Records(all) => SnapshotPart::Records(
                 all.into_iter()
@@ -128,7 +130,7 @@ impl From<Record> for RecordItem {
 }
 
 impl RecordItem {
-    fn read(self) -> Readable<Record> {
+    fn read(self) -> Option<Record> {
         let terms = self.terms.into_iter().map(|(term, unique)| IndexTerm {
             term: Term(term),
             unique,
@@ -162,7 +164,7 @@ impl From<LogRecord> for LogItem {
 }
 
 impl LogItem {
-    fn read(self) -> Readable<LogRecord> {
+    fn read(self) -> Option<LogRecord> {
         Some(LogRecord {
             server: ServerId(self.server),
             sequence: self.sequence,
@@ -187,7 +189,7 @@ impl From<Job> for JobItem {
 }
 
 impl JobItem {
-    fn read(self) -> Readable<Job> {
+    fn read(self) -> Option<Job> {
         let due_at: Timestamp = from_micros(self.due_at)?;
         Some(Job {
             key: JobKey {

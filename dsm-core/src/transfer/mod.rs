@@ -26,7 +26,7 @@ use std::fmt;
 use std::io;
 
 pub use self::backup::{Backup, write_backup};
-pub use self::copy::{copy, origin_of, unfinished};
+pub use self::copy::{copy, migrate, origin_of, unfinished};
 pub use self::item::{Contents, Origin};
 use crate::crypto::{CryptoError, KeyError, RootKeyId};
 use crate::store::StoreError;

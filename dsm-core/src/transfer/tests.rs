@@ -50,14 +50,9 @@ impl Source {
         created.expect("a secret");
     }
 
-    async fn origin(&self) -> Origin {
-        origin_of(&*self.store).await.expect("a vault")
-    }
-
     /// One attempt to copy everything.
     async fn copy(&self, to: &dyn Store) -> Result<Contents, TransferError> {
-        let mut snapshot = self.store.snapshot().await?;
-        copy(&mut *snapshot, self.origin().await, to, |_| ()).await
+        migrate(&*self.store, to, |_| ()).await
     }
 
     async fn backup(&self, path: &std::path::Path) -> (BackupHeader, Contents) {
@@ -188,6 +183,34 @@ async fn a_source_that_changed_between_two_attempts_is_found_out() {
 }
 
 #[tokio::test]
+async fn a_source_that_is_written_to_meanwhile_is_found_out() {
+    let source = source().await;
+    let to = MemoryStore::new();
+    let before = source.store.snapshot().await.expect("a snapshot");
+    source.secret("late").await;
+    // What `migrate` does, with a snapshot from before the write.
+    let origin = origin_of(&*source.store).await.expect("a vault");
+    let mut before = before;
+    copy(&mut *before, origin, &to, |_| ())
+        .await
+        .expect("copied");
+    let refused = source.copy(&to).await;
+    assert!(
+        matches!(refused, Err(TransferError::NotEmpty(_))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_finished_copy_is_told_again() {
+    let source = source().await;
+    let to = MemoryStore::new();
+    let first = source.copy(&to).await.expect("copied");
+    // As after an answer that was lost at the very end.
+    assert_eq!(source.copy(&to).await.expect("it is there"), first);
+}
+
+#[tokio::test]
 async fn a_backup_is_restored_whole() {
     let source = source().await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -202,7 +225,7 @@ async fn a_backup_is_restored_whole() {
     let opened = Vault::builder_dyn(to.clone(), Arc::clone(&source.keys)).open();
     opened.await.expect("the vault opens");
 
-    // Never over a vault, be it the same one or another.
+    // Never over a vault, be it the same one, which went on since, or another.
     let again = backup.restore(&*to, |_| ()).await;
     assert!(
         matches!(again, Err(TransferError::NotEmpty(_))),

@@ -12,7 +12,7 @@ use super::{Vault, kind};
 use crate::access::{self, Basis, Denial, Operator, Permission, Permit, Principal, Request};
 use crate::audit::{Actor, Event, FieldChange, ObjectRef, Operation, Outcome, Receipt};
 use crate::id::SecretId;
-use crate::store::{Change, ChangeSet, Changed, OperationId, RecordKey};
+use crate::store::{Change, ChangeSet, Changed, OperationId, RecordKey, StoreError};
 
 /// How long a caller waits for a commit at most. What becomes of it later is in the audit trail.
 const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
@@ -194,13 +194,30 @@ impl Vault {
     pub(crate) async fn commit(&self, act: Act, set: ChangeSet) -> Result<(), Error> {
         let (records, trail) = (Arc::clone(&self.records), Arc::clone(&self.trail));
         let operation = OperationId::new(self.clock.now(), self.entropy.array());
-        let set = guarded(set, act.basis).named(operation);
+        let set = guarded(set.named(operation), act.basis);
+        // Closing waits for what is under way.
+        let under_way = Arc::clone(&self.committing).read_owned().await;
         let task = tokio::spawn(async move {
-            // What is only checked may have changed elsewhere, which then is read anew.
-            let touched: Vec<RecordKey> = set.records.iter().map(Change::key).collect();
-            let result = records.commit(set).await;
-            // After an error as well: the outcome may be unknown.
-            for key in touched {
+            let _under_way = under_way;
+            let keys = |set: &ChangeSet, all: bool| -> Vec<RecordKey> {
+                let changes = set.records.iter();
+                let changes = changes.filter(|change| all || change.alters());
+                changes.map(Change::key).collect()
+            };
+            let (altered, touched, result) = match set {
+                Ok(set) => {
+                    let (altered, touched) = (keys(&set, false), keys(&set, true));
+                    (altered, touched, records.commit(set).await)
+                }
+                Err(key) => {
+                    let result = Err(StoreError::RevisionMismatch(key));
+                    (Vec::new(), vec![key], result)
+                }
+            };
+            // After an error all of them: the outcome may be unknown, and what was only checked may
+            // have changed elsewhere.
+            let forgotten = if result.is_ok() { altered } else { touched };
+            for key in forgotten {
                 records.cache.forget(Changed::Record(key));
             }
             if let Err(error) = &result {
@@ -233,8 +250,9 @@ impl Vault {
     }
 }
 
-/// The set, to take effect only while the policy is the one that was decided on.
-fn guarded(set: ChangeSet, basis: Basis) -> ChangeSet {
+/// The set, to take effect only while the policy is the one that was decided on; or what has changed
+/// already.
+fn guarded(set: ChangeSet, basis: Basis) -> Result<ChangeSet, RecordKey> {
     let checks = [
         basis
             .application
@@ -245,15 +263,21 @@ fn guarded(set: ChangeSet, basis: Basis) -> ChangeSet {
         basis
             .operator
             .map(|(id, at)| (RecordKey::new(kind::OPERATOR, id), at)),
+        basis
+            .attachment
+            .map(|(id, at)| (RecordKey::new(kind::ATTACHMENT, id), at)),
     ];
-    checks.into_iter().flatten().fold(set, |set, (key, at)| {
-        // What the set itself changes is guarded already.
-        if set.records.iter().any(|change| change.key() == key) {
-            set
-        } else {
-            set.check_at(key, at)
-        }
-    })
+    checks
+        .into_iter()
+        .flatten()
+        .try_fold(set, |set, (key, at)| {
+            // What the set itself changes is guarded already, at the revision that it was made from.
+            match set.records.iter().find(|change| change.key() == key) {
+                None => Ok(set.check_at(key, at)),
+                Some(change) if change.expected() == Some(at) => Ok(set),
+                Some(_) => Err(key),
+            }
+        })
 }
 
 /// An event that happens now and is allowed.

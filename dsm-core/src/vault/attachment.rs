@@ -69,7 +69,11 @@ impl Vault {
             return Err(Error::Conflict("the authorization is revoked".to_owned()));
         }
         let secret = self.secret(secret).await?;
-        if self.attachment(id, &secret.identity).await?.is_some() {
+        let there = self.attachment(id, &secret.identity).await?;
+        if there
+            .as_ref()
+            .is_some_and(|there| there.secret == secret.id)
+        {
             drop(
                 self.act(
                     permit,
@@ -82,7 +86,7 @@ impl Vault {
         let attachment = self
             .draft_attachment(id, &secret, &caller.operator.name)
             .await?;
-        let set = ChangeSet::default().create(self.records.encode(&attachment));
+        let set = replacing(there, ChangeSet::default()).create(self.records.encode(&attachment));
         let event = caller.event(self, operation, authorization.object());
         let act = self
             .act(permit, vec![event.with_change("secret", &secret.id)])
@@ -212,8 +216,9 @@ impl Vault {
             let doubled = wanted[..index].contains(secret);
             if !doubled && !there.iter().any(|there| there.secret == *secret) {
                 let secret = self.secret(*secret).await?;
+                let left = self.attachment(authorization, &secret.identity).await?;
                 let attachment = self.draft_attachment(authorization, &secret, by).await?;
-                set = set.create(self.records.encode(&attachment));
+                set = replacing(left, set).create(self.records.encode(&attachment));
                 told.push((Operation::AttachSecret, secret.id));
             }
         }
@@ -242,7 +247,7 @@ impl Vault {
             .await
     }
 
-    async fn attachment(
+    pub(crate) async fn attachment(
         &self,
         authorization: AuthorizationId,
         identity: &Identity,
@@ -253,11 +258,23 @@ impl Vault {
     }
 }
 
+/// Adds the end of an attachment that is in the way: one that was made while its secret was purged,
+/// and which a secret of the same identity meets.
+pub(crate) fn replacing(left: Option<Stored<Attachment>>, set: ChangeSet) -> ChangeSet {
+    let Some(left) = left else { return set };
+    let key = RecordKey::new(kind::ATTACHMENT, left.id);
+    if set.records.iter().any(|change| change.key() == key) {
+        return set;
+    }
+    set.delete(key, left.revision)
+}
+
 fn target(secret: &Stored<Secret>, attachment: Option<&Stored<Attachment>>) -> SecretTarget {
     let attached = attachment.filter(|attachment| attachment.secret == secret.id);
     SecretTarget {
         id: secret.id,
         attached_to: attached.map(|attachment| attachment.authorization),
+        attachment: attached.map(|attachment| (attachment.id, attachment.revision)),
         enabled: secret.enabled,
         // Destroyed values are expired ones, whatever the metadata says.
         expires_at: match secret.destroyed_at {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::act::{Act, event};
+use super::cache::ReadAt;
 use super::error::Error;
 use super::record::{Entity, Stored, Terms};
 use super::{Vault, kind};
@@ -121,7 +122,7 @@ struct Behind {
 #[derive(Debug)]
 pub(crate) struct Bearer {
     epochs: [u64; BEARER_KINDS.len()],
-    read_at: Timestamp,
+    read_at: ReadAt,
     expires_at: Timestamp,
     behind: Behind,
 }
@@ -264,7 +265,7 @@ impl Vault {
     /// `max_staleness` or was changed here since.
     async fn bearer(&self, mac: Mac) -> Result<Option<Arc<Bearer>>, Error> {
         let records = &self.records;
-        let now = self.clock.now();
+        let now = ReadAt::now(&*self.clock);
         let epochs = BEARER_KINDS.map(|kind| records.cache.epoch(kind));
         if let Some(bearer) = self.bearers.get(&mac.0)
             && bearer.epochs == epochs
@@ -284,7 +285,7 @@ impl Vault {
         };
         let bearer = Arc::new(Bearer {
             epochs,
-            read_at: token_read.min(read),
+            read_at: token_read.or_earlier(read),
             expires_at: token.expires_at,
             behind,
         });
@@ -319,7 +320,7 @@ impl Vault {
         &self,
         authorization: AuthorizationId,
         client: ClientId,
-    ) -> Result<Option<(Behind, Timestamp)>, Error> {
+    ) -> Result<Option<(Behind, ReadAt)>, Error> {
         let records = &self.records;
         let found = records
             .dated::<Authorization>(kind::AUTHORIZATION, authorization)
@@ -344,10 +345,10 @@ impl Vault {
             basis: Basis {
                 application: Some((application.id, application.revision)),
                 authorization: Some((authorization.id, authorization.revision)),
-                operator: None,
+                ..Basis::default()
             },
         };
-        Ok(Some((behind, one.min(two).min(three))))
+        Ok(Some((behind, one.or_earlier(two).or_earlier(three))))
     }
 
     /// New credentials for an authorization, not committed yet.

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
-
-use super::cache::Cache;
+use super::cache::{Cache, ReadAt};
 use super::client::Bearers;
 use super::error::OpenError;
 use super::record::Records;
@@ -168,12 +166,14 @@ impl VaultBuilder {
             let entry = vault.records.object(id.into(), entry, "vault");
             set = set.create(vault.records.encode(&entry));
         }
-        vault.record_alone(Operation::Initialise).await?;
         match vault.records.store.commit(set).await {
-            Ok(()) => Ok(vault),
-            Err(StoreError::AlreadyExists(_)) => Err(OpenError::NotEmpty),
-            Err(error) => Err(error.into()),
+            Ok(()) => {}
+            Err(StoreError::AlreadyExists(_)) => return Err(OpenError::NotEmpty),
+            Err(error) => return Err(error.into()),
         }
+        // Not before: whoever is faster makes another vault, in whose trail this could not be read.
+        vault.record_alone(Operation::Initialise).await?;
+        Ok(vault)
     }
 
     /// Opens the vault in the store. Nothing is made where there is none.
@@ -227,6 +227,7 @@ impl VaultBuilder {
             entropy: self.entropy,
             options: self.options,
             bearers: Bearers::new(100_000),
+            committing: Arc::default(),
         })
     }
 }
@@ -294,8 +295,8 @@ fn watch_changes(records: &Arc<Records>) {
             records.cache.forget(changed);
             let rotated = match changed {
                 Changed::UpToDate(instant) => {
-                    let ago = TimeDelta::from_std(instant.elapsed()).unwrap_or(TimeDelta::MAX);
-                    if let Some(until) = records.clock.now().checked_sub_signed(ago) {
+                    let now = ReadAt::now(&*records.clock);
+                    if let Some(until) = now.before(instant.elapsed()) {
                         records.cache.told_until(until);
                     }
                     false

@@ -30,6 +30,9 @@ mod worker;
 mod writing;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::RwLock;
 
 pub use self::act::Caller;
 pub use self::application::{ApplicationFields, ApplicationFilter};
@@ -60,6 +63,9 @@ use crate::entropy::Entropy;
 use crate::store::{Store, StoreError};
 use crate::time::{Clock, Timestamp};
 
+/// How long closing waits for commits under way.
+const COMMITS_END: Duration = Duration::from_secs(5);
+
 /// A vault in a store.
 ///
 /// It holds no state that matters: any number of them may be open over one store that admits it.
@@ -71,6 +77,8 @@ pub struct Vault {
     entropy: Arc<dyn Entropy>,
     options: VaultOptions,
     bearers: client::Bearers,
+    /// Held for reading by every commit under way.
+    committing: Arc<RwLock<()>>,
 }
 
 impl Vault {
@@ -111,6 +119,12 @@ impl Vault {
 
     /// Records the stop, writes what is pending and closes trail and store.
     pub async fn close(&self) {
+        if tokio::time::timeout(COMMITS_END, self.committing.write())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the outcome of a change is not known and stays so in the trail");
+        }
         if let Err(error) = self.record_alone(Operation::Stop).await {
             tracing::error!(%error, "the stop could not be recorded");
         }

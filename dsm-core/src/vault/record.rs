@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::cache::Cache;
+use super::cache::{Cache, ReadAt};
 use super::error::Error;
 use crate::crypto::{Context, CryptoError, Keyring, Sealer};
 use crate::store::{IndexTerm, Kind, Page, Query, Record, RecordKey, Store, StoreError, Term};
@@ -234,9 +234,9 @@ impl Records {
         &self,
         kind: Kind,
         id: T::Id,
-    ) -> Result<Option<(Arc<Stored<T>>, Timestamp)>, Error> {
+    ) -> Result<Option<(Arc<Stored<T>>, ReadAt)>, Error> {
         let key = RecordKey::new(kind, id);
-        let now = self.clock.now();
+        let now = ReadAt::now(&*self.clock);
         if let Some((object, read_at)) = self.cache.find(key, now) {
             return Ok(Some((downcast(object), read_at)));
         }
@@ -253,8 +253,8 @@ impl Records {
         &self,
         kind: Kind,
         term: Term,
-    ) -> Result<Option<(Arc<Stored<T>>, Timestamp)>, Error> {
-        let now = self.clock.now();
+    ) -> Result<Option<(Arc<Stored<T>>, ReadAt)>, Error> {
+        let now = ReadAt::now(&*self.clock);
         if let Some((object, read_at)) = self.cache.find_by(kind, term, now) {
             return Ok(Some((downcast(object), read_at)));
         }
@@ -272,12 +272,21 @@ impl Records {
         one: (Kind, Term),
         two: (Kind, Term),
     ) -> Result<(Option<Arc<Stored<A>>>, Option<Arc<Stored<B>>>), Error> {
-        let now = self.clock.now();
-        let remembered =
-            [one, two].map(|(kind, term)| self.cache.find_by(kind, term, now).is_some());
-        if remembered != [false, false] {
-            let first = self.cached_by(one.0, one.1).await?;
-            return Ok((first, self.cached_by(two.0, two.1).await?));
+        let now = ReadAt::now(&*self.clock);
+        let [first, second] = [one, two].map(|(kind, term)| self.cache.find_by(kind, term, now));
+        match (first, second) {
+            (Some((first, _)), Some((second, _))) => {
+                return Ok((Some(downcast(first)), Some(downcast(second))));
+            }
+            (Some((first, _)), None) => {
+                let second = self.cached_by(two.0, two.1).await?;
+                return Ok((Some(downcast(first)), second));
+            }
+            (None, Some((second, _))) => {
+                let first = self.cached_by(one.0, one.1).await?;
+                return Ok((first, Some(downcast(second))));
+            }
+            (None, None) => {}
         }
         let epochs = [one, two].map(|(kind, _)| self.cache.epoch(kind));
         let found = self.store.find_each(&[one, two]).await?;
@@ -301,8 +310,8 @@ impl Records {
         &self,
         epoch: u64,
         record: &Record,
-        now: Timestamp,
-    ) -> Result<(Arc<Stored<T>>, Timestamp), Error> {
+        now: ReadAt,
+    ) -> Result<(Arc<Stored<T>>, ReadAt), Error> {
         let object = Arc::new(self.decode::<T>(record)?);
         self.cache
             .put(epoch, record.key, &record.terms, object.clone(), now);

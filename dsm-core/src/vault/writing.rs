@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::act::{changes, event};
+use super::attachment::replacing;
 use super::authorization::revoked;
 use super::error::Error;
 use super::reading::{OpenedSecret, authorization_object, check_sealing};
@@ -175,8 +176,9 @@ impl Vault {
         let by = actor_name(principal);
         let draft = self.draft_secret(identity.as_str(), fields, &by).await?;
         let holder = principal.authorization_id();
+        let left = self.attachment(holder, identity).await?;
         let attachment = self.draft_attachment(holder, &draft.stored, &by).await?;
-        let set = draft.set.create(self.records.encode(&attachment));
+        let set = replacing(left, draft.set).create(self.records.encode(&attachment));
         let ip = principal.origin().ip;
         let events = vec![
             event(

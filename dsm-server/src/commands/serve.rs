@@ -28,8 +28,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let config = super::configure(&arguments.flags)?;
-    let signals = prepare()?;
-    let served = open(&config).await?;
+    let mut signals = prepare()?;
+    let served = tokio::select! {
+        served = open(&config) => served?,
+        // Waiting for a store is given up at once.
+        signal = signals.next() => {
+            tracing::info!(signal, "stopped before it served");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let vault = Arc::clone(&served.vault);
     let started = async {
         let listener = bind(&config).await?;

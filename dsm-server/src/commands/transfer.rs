@@ -1,8 +1,8 @@
 //! `migrate`, `backup` and `restore`.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, IsTerminal as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{File, Permissions};
+use std::io::{BufWriter, IsTerminal as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -66,10 +66,8 @@ pub(super) async fn migrate(arguments: Migrate) -> Result<ExitCode, Failure> {
 }
 
 async fn copy(from: &dyn Store, to: &dyn Store) -> Result<String, Failure> {
-    let origin = transfer::origin_of(from).await?;
-    let mut snapshot = from.snapshot().await?;
     let mut shown = Shown::start();
-    let copied = transfer::copy(&mut *snapshot, origin, to, |progress| shown.at(progress)).await;
+    let copied = transfer::migrate(from, to, |progress| shown.at(progress)).await;
     let rate = shown.finish();
     Ok(format!(
         "both hold {}; {rate}.\nThe root key and the audit folder stay where they are.",
@@ -81,42 +79,37 @@ pub(super) async fn backup(arguments: Backup) -> Result<ExitCode, Failure> {
     let config = super::configure(&arguments.flags)?;
     let path = &arguments.file;
     let failed = |error| Failure::io(format!("{} cannot be written", path.display()), &error);
-    // Under another name until it is whole: what has the name is a backup.
-    let unfinished = unfinished_name(path);
     if path.symlink_metadata().is_ok() {
-        let there = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
-        return Err(failed(there));
+        return Err(failed(std::io::ErrorKind::AlreadyExists.into()));
     }
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true).mode(0o600);
-    let file = options.open(&unfinished).map_err(failed)?;
-    let mut out = BufWriter::with_capacity(1 << 20, file);
-    let written = async {
-        let vault = opening::open_beside(&config).await?;
-        let mut shown = Shown::start();
-        let caller = opening::command_line();
-        let written = vault
-            .backup(&caller, &mut out, |progress| shown.at(progress))
-            .await;
-        let rate = shown.finish();
-        vault.close().await;
-        Ok::<_, Failure>((written?, rate))
-    };
-    let ((header, contents), rate) = match written.await {
-        Ok(written) => written,
-        Err(failure) => {
-            // It is of no use to anybody; that it stays would be said by the next attempt.
-            let _ = fs::remove_file(&unfinished);
-            return Err(failure);
-        }
-    };
-    out.flush().map_err(failed)?;
-    out.get_ref().sync_all().map_err(failed)?;
-    fs::rename(&unfinished, path).map_err(failed)?;
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = File::open(folder.unwrap_or(Path::new("."))).map_err(failed)?;
+    let folder = folder.unwrap_or(Path::new("."));
+    // Under another name until it is whole: what has the name is a backup. Gone if it is not.
+    let file = tempfile::Builder::new()
+        .prefix(".dsm-backup-")
+        .permissions(Permissions::from_mode(0o600))
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    let mut out = BufWriter::with_capacity(1 << 20, file);
+    let vault = opening::open_beside(&config).await?;
+    let mut shown = Shown::start();
+    let written = vault
+        .backup(&opening::command_line(), &mut out, |progress| {
+            shown.at(progress);
+        })
+        .await;
+    let rate = shown.finish();
+    vault.close().await;
+    let (header, contents) = written?;
+    let file = out
+        .into_inner()
+        .map_err(|error| failed(error.into_error()))?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist_noclobber(path)
+        .map_err(|error| failed(error.error))?;
+    let folder = File::open(folder).map_err(failed)?;
     folder.sync_all().map_err(failed)?;
     terminal::say(format_args!(
         "{} holds {contents}; {rate}.\nIt opens with root key {}, which is not in it: keep a copy of \
@@ -126,12 +119,6 @@ pub(super) async fn backup(arguments: Backup) -> Result<ExitCode, Failure> {
         config.root_key,
     ))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn unfinished_name(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".unfinished");
-    name.into()
 }
 
 pub(super) async fn restore(arguments: Restore) -> Result<ExitCode, Failure> {

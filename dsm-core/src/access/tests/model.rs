@@ -174,6 +174,7 @@ fn case(facts: &Facts) -> Case {
                 .on
                 .then_some(AuthorizationId(super::AUTHORIZATION.0 + 1))
         },
+        attachment: None,
         enabled: secret.on,
         expires_at: from_now(secret.expires_in),
     });

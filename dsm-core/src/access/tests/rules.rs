@@ -435,6 +435,7 @@ fn absent_and_not_attached_look_alike_from_outside() {
     let disabled = SecretTarget {
         id: SecretId(8),
         attached_to: None,
+        attachment: None,
         enabled: false,
         expires_at: Some(now()),
     };

@@ -10,6 +10,7 @@ use http::{HeaderValue, StatusCode};
 use percent_encoding::percent_decode;
 use serde::Serialize;
 
+use super::Attempts;
 use super::reply::{done, failed, failed_with};
 use crate::api::status::{Failure, Kind};
 use crate::app::App;
@@ -57,8 +58,13 @@ pub(super) async fn issue(app: &App, mut call: Call) -> Reply {
     let reply = match credentials(&call, basic) {
         Ok(credentials) => {
             let (id, secret) = (&credentials.id, credentials.secret.expose());
-            let result = app.vault.authenticate(id, secret, app.origin(&call)).await;
-            answer(result)
+            let mut attempts = Attempts::default();
+            loop {
+                let result = app.vault.authenticate(id, secret, app.origin(&call)).await;
+                if !attempts.again(&result) {
+                    break answer(result);
+                }
+            }
         }
         Err(error) => error.reply(),
     };
