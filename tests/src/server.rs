@@ -1,9 +1,11 @@
 //! The server program, started for a test and gone after it.
 
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::fmt;
+use std::io::{self, BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -31,7 +33,28 @@ pub struct Server {
     child: Child,
     /// What it printed.
     pub printed: Printed,
+    log: Arc<Mutex<String>>,
 }
+
+/// A server that ended before it served; the source of the error of [`Server::start`].
+#[derive(Debug)]
+pub struct Refused {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// Its standard error.
+    pub said: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it ended with {:?}: {}", self.code, self.said)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// What a server is started with, on a free port.
+pub const QUICKSTART: [&str; 4] = ["quickstart", "--json", "--listen", "127.0.0.1:0"];
 
 /// The server program of this build.
 ///
@@ -71,39 +94,63 @@ impl Server {
         let data = data
             .to_str()
             .ok_or_else(|| io::Error::other("a path in UTF-8"))?;
-        let mut arguments = vec![
-            "quickstart",
-            "--json",
-            "--listen",
-            "127.0.0.1:0",
-            "--data-dir",
-            data,
-        ];
+        let mut arguments = vec!["--data-dir", data];
         arguments.extend_from_slice(further);
-        let mut child = command(&arguments)
+        let mut command = command(&QUICKSTART);
+        command.args(arguments);
+        Self::start(command)
+    }
+
+    /// Starts a command that is [`QUICKSTART`] with whatever it needs, and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// When it ends before: what it said.
+    pub fn start(mut command: Command) -> io::Result<Self> {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let mut line = String::new();
-        let stdout = child
-            .stdout
-            .take()
-            .ok_or_else(|| io::Error::other("a pipe"))?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        let Some(printed) = parse(&line) else {
-            let _ = child.kill();
-            let mut told = String::new();
-            if let Some(mut stderr) = child.stderr.take() {
-                stderr.read_to_string(&mut told)?;
-            }
-            let status = child.wait()?;
-            return Err(io::Error::other(format!("no line but {status}: {told}")));
-        };
+        let stdout = child.stdout.take();
+        let stdout = stdout.ok_or_else(|| io::Error::other("a pipe"))?;
+        let stderr = child.stderr.take();
+        let stderr = stderr.ok_or_else(|| io::Error::other("a pipe"))?;
         // Read on, so that the server never waits for somebody to take its log.
-        if let Some(stderr) = child.stderr.take() {
-            std::thread::spawn(move || io::copy(&mut BufReader::new(stderr), &mut io::sink()));
-        }
-        Ok(Self { child, printed })
+        let log = Arc::new(Mutex::new(String::new()));
+        let logging = {
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || {
+                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                    log.push_str(&line);
+                    log.push('\n');
+                }
+            })
+        };
+        let mut line = String::new();
+        let read = BufReader::new(stdout).read_line(&mut line);
+        let Some(printed) = read.ok().and_then(|_| parse(&line)) else {
+            // It has ended, or is no server.
+            let _ = child.kill();
+            let status = child.wait()?;
+            let _ = logging.join();
+            let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            return Err(io::Error::other(Refused {
+                code: status.code(),
+                said: log.clone(),
+            }));
+        };
+        Ok(Self {
+            child,
+            printed,
+            log,
+        })
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.clone()
     }
 
     /// Its process id.

@@ -1,6 +1,7 @@
-//! A server that is killed in the middle loses nothing that it acknowledged and tears nothing.
+//! Kills in the middle lose nothing that was acknowledged and tear nothing: of the server, and of the
+//! database under it.
 //!
-//! `DSM_CYCLES` (3) kills with `DSM_WRITERS` (8) writers.
+//! `DSM_CYCLES` (2) kills with `DSM_WRITERS` (8) writers.
 
 #![allow(
     clippy::print_stderr,
@@ -8,183 +9,220 @@
     reason = "what a run was and why it was not"
 )]
 
-use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dsm_tests::client::{self, Connection, request};
-use dsm_tests::server::{Server, command};
+use dsm_test_servers::postgres::Postgres;
+use dsm_test_servers::redis::Redis;
+use dsm_tests::api::Bearer;
+use dsm_tests::client;
+use dsm_tests::place::{Backend, Place};
+use dsm_tests::server::Server;
+use dsm_tests::writers::{Found, Then, Writers, Written, setting};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::task::block_in_place;
 
-fn setting(name: &str, usual: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(usual)
-}
+/// Longer than a server or its database takes to be back.
+const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What a writer knows: what was acknowledged, and the one write whose end it did not see.
-#[derive(Default)]
-struct Written {
-    acknowledged: BTreeMap<String, String>,
-    unknown: Vec<(String, String)>,
-}
+dsm_tests::stamp!([sqlite, postgres, redis] [
+    kills_of_the_server_lose_no_acknowledged_write_and_tear_none,
+]);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_lose_no_acknowledged_write_and_tear_none() {
-    let (cycles, writers) = (setting("DSM_CYCLES", 3), setting("DSM_WRITERS", 8));
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let data = folder.path().join("data");
-    let mut all = Written::default();
-    let mut ready = Vec::new();
-    for cycle in 0..cycles {
+async fn kills_of_the_server_lose_no_acknowledged_write_and_tear_none(place: Place) {
+    let (cycles, writers) = (setting("DSM_CYCLES", 2), setting("DSM_WRITERS", 8));
+    let mut written = Written::default();
+    let mut total = 0;
+    let mut ready = Times::default();
+    for cycle in 0..=cycles {
         let started = Instant::now();
-        let server = Server::quickstart(&data).expect("the server starts");
-        server
-            .ready(Duration::from_secs(20))
-            .await
-            .expect("it gets ready");
+        let server = place.server().expect("the server starts");
+        server.ready(PATIENCE).await.expect("it gets ready");
         if cycle > 0 {
-            ready.push(started.elapsed());
+            ready.add(started.elapsed());
         }
         let token = server.token().await.expect("a token");
-        check(server.addr(), &token, &all.acknowledged, &mut all.unknown).await;
-        all.acknowledged.clear();
-
-        let count = Arc::new(AtomicU64::new(0));
-        let tasks: Vec<_> = (0..writers)
-            .map(|writer| {
-                let (addr, token, count) = (server.addr(), token.clone(), Arc::clone(&count));
-                tokio::spawn(async move {
-                    write_until_killed(addr, &token, &format!("c{cycle}/w{writer}"), &count).await
-                })
-            })
-            .collect();
+        nothing_is_lost(&server, &token, &written).await;
+        if cycle == cycles {
+            assert_eq!(server.stop().expect("stopped"), Some(0));
+            break;
+        }
+        let at_work = Writers::start(&server, &token, writers, &format!("c{cycle}"), Then::End);
         // Killed while writes are under way: after a number of them that differs by cycle.
-        let enough = 60 + 40 * (cycle % 5);
-        while count.load(Ordering::Relaxed) < enough {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        at_work.wait_for(60 + 40 * (cycle % 5), PATIENCE).await;
         server.kill().expect("killed");
-        for task in tasks {
-            let written = task.await.expect("a writer ends");
-            all.acknowledged.extend(written.acknowledged);
-            all.unknown.extend(written.unknown);
-        }
+        written = at_work.end().await;
+        total += written.acknowledged.len();
     }
-    let server = Server::quickstart(&data).expect("the server starts");
-    let token = server.token().await.expect("a token");
-    check(server.addr(), &token, &all.acknowledged, &mut all.unknown).await;
-    assert_eq!(server.stop().expect("stopped"), Some(0));
-    verify_trail(&data);
-    ready.sort();
-    let total = TOTAL.load(Ordering::Relaxed);
+    place.succeeds(&["audit", "verify"]);
     println!(
-        "{cycles} kills, {total} acknowledged writes: 0 lost, 0 torn; ready again after {:?} (median), {:?} (worst)",
-        ready.get(ready.len() / 2),
-        ready.last(),
+        "{:?}: {cycles} kills of the server, {total} acknowledged writes: 0 lost, 0 torn; ready \
+         again after {ready}",
+        place.backend(),
     );
 }
 
-static TOTAL: AtomicU64 = AtomicU64::new(0);
+async fn nothing_is_lost(server: &Server, token: &str, written: &Written) {
+    let found = written.find(&Bearer::new(server, token)).await;
+    assert_eq!((found.lost, found.torn), (vec![], vec![]));
+}
 
-async fn write_until_killed(
-    addr: SocketAddr,
+/// A database of a test's own, to be killed.
+enum Database {
+    Postgres(Box<Postgres>),
+    Redis(Redis),
+    /// With a process that is stopped, and so must be killed as well.
+    Lossy(Box<Postgres>, Pid),
+}
+
+impl Database {
+    fn kill(&mut self) {
+        block_in_place(|| match self {
+            Self::Postgres(database) => database.kill9(),
+            Self::Redis(database) => database.kill9(),
+            Self::Lossy(database, stopped) => {
+                kill_process(*stopped, Signal::KILL).expect("it is there");
+                database.kill9()
+            }
+        })
+        .expect("killed");
+    }
+
+    fn start_again(&mut self) {
+        block_in_place(|| match self {
+            Self::Postgres(database) | Self::Lossy(database, _) => database.start_again(),
+            Self::Redis(database) => database.start_again(),
+        })
+        .expect("it starts again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_of_postgres_lose_no_acknowledged_write_and_tear_none() {
+    if Backend::Postgres.is_there() {
+        let database = Postgres::start_with(&[]).expect("Postgres starts");
+        let place = Place::at(Backend::Postgres, database.url());
+        kills_of_the_database(&place, Database::Postgres(Box::new(database))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_of_redis_lose_no_acknowledged_write_and_tear_none() {
+    if Backend::Redis.is_there() {
+        let database = Redis::start_with(&[]).expect("Redis starts");
+        let place = Place::at(Backend::Redis, database.url());
+        kills_of_the_database(&place, Database::Redis(database)).await;
+    }
+}
+
+/// The server stays and serves again by itself.
+async fn kills_of_the_database(place: &Place, mut database: Database) {
+    let (cycles, writers) = (setting("DSM_CYCLES", 2), setting("DSM_WRITERS", 8));
+    let server = place.server().expect("the server starts");
+    let mut total = 0;
+    let mut ready = Times::default();
+    for cycle in 0..cycles {
+        let token = server.token().await.expect("a token");
+        let prefix = format!("c{cycle}");
+        let (found, acknowledged, back) =
+            kill_once(&server, &token, &mut database, writers, &prefix, cycle).await;
+        assert_eq!((found.lost, found.torn), (vec![], vec![]));
+        total += acknowledged;
+        ready.add(back);
+    }
+    let log = server.log();
+    assert!(!log.contains("panicked"), "{log}");
+    assert_eq!(server.stop().expect("stopped"), Some(0));
+    place.succeeds(&["audit", "verify"]);
+    place.succeeds(&["audit", "verify", "--in-store"]);
+    println!(
+        "{:?}: {cycles} kills of the database, {total} acknowledged writes: 0 lost, 0 torn; \
+         written again after {ready} once it was up",
+        place.backend(),
+    );
+}
+
+/// What was found afterwards, how many writes were acknowledged, and how long after the database was
+/// up again the next one was.
+async fn kill_once(
+    server: &Server,
     token: &str,
+    database: &mut Database,
+    writers: u64,
     prefix: &str,
-    count: &AtomicU64,
-) -> Written {
-    let mut written = Written::default();
-    let Ok(mut connection) = Connection::open(addr).await else {
-        return written;
-    };
-    for n in 0.. {
-        let identity = format!("{prefix}/n{n}");
-        let value = format!("value of {identity}");
-        let bearer = format!("Bearer {token}");
-        let body = format!(
-            r#"{{"identity":"{identity}","name":"{identity}","data":{{"key_value":{{"fields":{{"KEY":"{value}"}}}}}}}}"#
-        );
-        let headers = [
-            ("Authorization", bearer.as_str()),
-            ("Content-Type", "application/json"),
-        ];
-        let post = request("POST", "/iso/sctm/secret", &headers, body.as_bytes());
-        let Ok(answer) = connection.send(&post).await else {
-            written.unknown.push((identity, value));
-            break;
-        };
-        assert_eq!(answer.status, 201, "{answer:?}");
-        written.acknowledged.insert(identity, value);
-        count.fetch_add(1, Ordering::Relaxed);
-        TOTAL.fetch_add(1, Ordering::Relaxed);
-    }
-    written
+    cycle: u64,
+) -> (Found, usize, Duration) {
+    let at_work = Writers::start(server, token, writers, prefix, Then::GoOn);
+    at_work.wait_for(60 + 40 * (cycle % 5), PATIENCE).await;
+    database.kill();
+    database.start_again();
+    let up = Instant::now();
+    at_work.wait_for(1, PATIENCE).await;
+    let back = up.elapsed();
+    let written = at_work.end().await;
+    server.ready(PATIENCE).await.expect("it is ready again");
+    let found = written.find(&Bearer::new(server, token)).await;
+    (found, written.acknowledged.len(), back)
 }
 
-/// Everything acknowledged is there, and what has an unknown end is there whole or not at all.
-async fn check(
-    addr: SocketAddr,
-    token: &str,
-    acknowledged: &BTreeMap<String, String>,
-    unknown: &mut Vec<(String, String)>,
-) {
-    let mut connection = Connection::open(addr).await.expect("a connection");
-    for (identity, value) in acknowledged {
-        let found = read(&mut connection, token, identity)
-            .await
-            .expect("an answer");
-        assert_eq!(
-            found.as_deref(),
-            Some(value.as_str()),
-            "{identity} was acknowledged"
-        );
+/// The control: a database that acknowledges what it may lose is caught by the same look.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_loses_acknowledged_writes_is_caught() {
+    if !Backend::Postgres.is_there() {
+        return;
     }
-    for (identity, value) in unknown.drain(..) {
-        let found = read(&mut connection, token, &identity)
-            .await
-            .expect("an answer");
-        assert!(
-            found.is_none_or(|found| found == value),
-            "{identity} is torn"
-        );
-    }
+    // What was acknowledged stays in memory: nobody but the one who is stopped below writes the log.
+    let settings = [
+        "synchronous_commit=off",
+        "wal_buffers=64MB",
+        "bgwriter_lru_maxpages=0",
+        "autovacuum=off",
+    ];
+    let database = Postgres::start_with(&settings).expect("Postgres starts");
+    let place = Place::at(Backend::Postgres, database.url());
+    let refused = place.server().expect_err("it is told to be safe");
+    assert!(
+        refused.to_string().contains("synchronous_commit"),
+        "{refused}"
+    );
+    let server = place.server_with(&["--accept-data-loss"]);
+    let server = server.expect("the server starts");
+    let token = server.token().await.expect("a token");
+    // So that the vault itself is not lost.
+    database.sql("CHECKPOINT").expect("on disk");
+    let writer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'";
+    let writer = database.sql(writer).expect("a process id");
+    let writer = writer.parse().ok().and_then(Pid::from_raw);
+    let writer = writer.expect("a process id");
+    kill_process(writer, Signal::STOP).expect("stopped");
+    let mut database = Database::Lossy(Box::new(database), writer);
+    let (found, acknowledged, _) = kill_once(&server, &token, &mut database, 8, "lossy", 0).await;
+    let lost = found.lost.len();
+    assert!(lost > 0, "none of {acknowledged} was lost");
+    println!("without synchronous_commit: {acknowledged} acknowledged writes, {lost} lost");
 }
 
-async fn read(
-    connection: &mut Connection,
-    token: &str,
-    identity: &str,
-) -> io::Result<Option<String>> {
-    let bearer = format!("Bearer {token}");
-    let path = format!("/iso/sctm/secret/{identity}");
-    let answer = connection
-        .send(&request("GET", &path, &[("Authorization", &bearer)], b""))
-        .await?;
-    match answer.status {
-        200 => {
-            let value = answer.json()["secret"]["data"][0]["KEY"]
-                .as_str()
-                .map(str::to_owned);
-            assert!(value.is_some(), "{identity} is there without its value");
-            Ok(value)
-        }
-        404 => Ok(None),
-        _ => panic!("{identity}: {answer:?}"),
+/// How long something took, each time.
+#[derive(Default)]
+struct Times(Vec<Duration>);
+
+impl Times {
+    fn add(&mut self, time: Duration) {
+        self.0.push(time);
+        self.0.sort();
     }
 }
 
-fn verify_trail(data: &Path) {
-    let data = data.to_str().expect("a path in UTF-8");
-    let output = command(&["audit", "verify", "--data-dir", data])
-        .output()
-        .expect("runs");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "the trail does not verify: {told}");
+impl std::fmt::Display for Times {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (median, worst) = (self.0.get(self.0.len() / 2), self.0.last());
+        let (median, worst) = (
+            median.unwrap_or(&Duration::ZERO),
+            worst.unwrap_or(&Duration::ZERO),
+        );
+        write!(f, "{median:.1?} (median), {worst:.1?} (worst)")
+    }
 }
 
 /// A kill leaves the page cache, so this looks at the order of system calls: between the request's

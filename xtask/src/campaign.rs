@@ -6,7 +6,7 @@
 //! | variable | what it counts | read by |
 //! |---|---|---|
 //! | `DSM_CASES` | random cases of a test | `decide`, `envelope` |
-//! | `DSM_CYCLES` | rounds of breaking and recovering | `kill`, `disk-full` |
+//! | `DSM_CYCLES` | rounds of breaking and recovering | `kill`, `cut`, `failover`, `disk-full` |
 //! | `DSM_RECORDS` | records of a vault that is moved | `migrate` |
 //! | `DSM_WRITERS` | clients writing at the same time | `kill` |
 //! | `PROPTEST_CASES` | cases of each property, where a test sets none of its own | `stores` |
@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use crate::Failure;
+use crate::install;
 use crate::sh::cargo;
 use crate::tally::{Runner, Tally};
 use crate::test::{counted, report};
@@ -38,8 +39,12 @@ enum Name {
     Envelope,
     /// Every store against the memory store under random operations
     Stores,
-    /// `kill -9` of a server under load: nothing acknowledged is lost
+    /// `kill -9` of a server or of its database under load: nothing acknowledged is lost
     Kill,
+    /// The way to the database fails under load: nothing stale is given, and it recovers unaided
+    Cut,
+    /// The database is lost and its replica takes over: nothing acknowledged is lost
+    Failover,
     /// A vault around all stores, killed on the way: it comes back as it was
     Migrate,
     /// No room for data or audit: nothing is revealed, and it recovers unaided
@@ -73,7 +78,22 @@ const CAMPAIGNS: &[Campaign] = &[
     },
     Campaign {
         name: Name::Stores,
-        tests: &["-p", "dsm-store-sqlite"],
+        tests: &[
+            "-p",
+            "dsm-core",
+            "-p",
+            "dsm-store-sqlite",
+            "-p",
+            "dsm-store-postgres",
+            "-p",
+            "dsm-store-redis",
+            "--test",
+            "store_memory",
+            "--test",
+            "conformance",
+            "--test",
+            "postgres",
+        ],
         server: false,
         env: &[("PROPTEST_CASES", "2000")],
     },
@@ -82,6 +102,18 @@ const CAMPAIGNS: &[Campaign] = &[
         tests: &["-p", "dsm-tests", "--test", "kill"],
         server: true,
         env: &[("DSM_CYCLES", "50"), ("DSM_WRITERS", "8")],
+    },
+    Campaign {
+        name: Name::Cut,
+        tests: &["-p", "dsm-tests", "--test", "cut"],
+        server: true,
+        env: &[("DSM_CYCLES", "60")],
+    },
+    Campaign {
+        name: Name::Failover,
+        tests: &["-p", "dsm-tests", "--test", "failover"],
+        server: true,
+        env: &[("DSM_CYCLES", "10")],
     },
     Campaign {
         name: Name::Migrate,
@@ -98,6 +130,7 @@ const CAMPAIGNS: &[Campaign] = &[
 ];
 
 pub(crate) fn main(args: &Args) -> Result<ExitCode, Failure> {
+    install::debian_programs();
     let mut tally = Tally::default();
     for campaign in chosen(args.name) {
         tally += run(campaign)?;

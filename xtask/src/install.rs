@@ -1,5 +1,12 @@
 //! Tools beyond the toolchain, at pinned versions.
 
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use dsm_test_servers::postgres::Postgres;
+use dsm_test_servers::redis::Redis;
+
 use crate::Failure;
 use crate::sh::{cargo, program};
 
@@ -67,31 +74,91 @@ pub(crate) fn c_compiler() -> Result<(), Failure> {
     ))
 }
 
-/// Programs of Debian packages that some tests use. What is missing is installed where that is
-/// allowed; elsewhere one line says what to install, and those tests show themselves as ignored.
-const PROGRAMS: &[(&str, &str)] = &[("strace", "strace")];
+/// What some tests use and Debian packages have.
+struct Programs {
+    are_there: fn() -> bool,
+    packages: &'static [&'static str],
+}
+
+/// What is missing is installed where that is allowed; elsewhere one line says what to install, and
+/// those tests show themselves as ignored.
+const PROGRAMS: &[Programs] = &[
+    Programs {
+        are_there: || program("strace").args(["-V"]).succeeds(),
+        packages: &["strace"],
+    },
+    Programs {
+        are_there: || Postgres::available().is_ok(),
+        packages: &["postgresql"],
+    },
+    // Sentinel is the same program, called otherwise.
+    Programs {
+        are_there: || Redis::available().is_ok(),
+        packages: &["redis-server", "redis-tools"],
+    },
+];
 
 /// Installs what is missing of [`PROGRAMS`].
 pub(crate) fn debian_programs() {
-    let missing: Vec<&str> = PROGRAMS
-        .iter()
-        .filter(|(name, _)| !program(name).args(["-V"]).succeeds())
-        .map(|(_, package)| *package)
+    let missing = PROGRAMS.iter().filter(|programs| !(programs.are_there)());
+    let missing: Vec<&str> = missing
+        .flat_map(|programs| programs.packages)
+        .copied()
         .collect();
-    if missing.is_empty() {
-        return;
-    }
-    let install = ["install", "--yes", "--no-install-recommends"];
-    let update = program("apt-get").args(["update"]);
-    let installed = update.succeeds()
-        && program("apt-get")
-            .args(install)
-            .args(missing.iter().copied())
-            .succeeds();
-    if !installed {
+    if !missing.is_empty() && !install(&missing) {
         eprintln!(
             "some tests are left out; on Debian: apt-get install {}",
             missing.join(" ")
         );
+    }
+}
+
+fn install(packages: &[&str]) -> bool {
+    // The packages would start services, which the tests do not use.
+    let Ok(_guard) = NoServices::begin() else {
+        return false;
+    };
+    program("apt-get").args(["update"]).succeeds()
+        && program("apt-get")
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(packages.iter().copied())
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .succeeds()
+}
+
+/// While it is there, packages that are installed start no services, unless the machine has a policy
+/// of its own about that.
+struct NoServices {
+    made: bool,
+}
+
+impl NoServices {
+    /// What Debian asks before it starts a service; 101 forbids it.
+    const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+    fn begin() -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let made = options
+            .write(true)
+            .create_new(true)
+            .mode(0o755)
+            .open(Self::POLICY);
+        match made {
+            Ok(mut file) => {
+                file.write_all(b"#!/bin/sh\nexit 101\n")?;
+                Ok(Self { made: true })
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Self { made: false }),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.made {
+            // Whoever cannot remove it could not make it.
+            let _ = fs::remove_file(Self::POLICY);
+        }
     }
 }

@@ -3,6 +3,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use dsm_test_servers::postgres::Postgres;
+use dsm_test_servers::redis::Redis;
+
 use crate::install::{self, NEXTEST};
 use crate::sh::{Cmd, cargo};
 use crate::tally::{Runner, Tally};
@@ -11,6 +14,8 @@ use crate::{Failure, campaign};
 
 /// The member whose binaries and examples are run as tests.
 const EXAMPLES: &str = "dsm-examples";
+/// The stores beside memory that the suites in process are run over once more.
+const STORES: [&str; 3] = ["sqlite", "postgres", "redis"];
 /// An example that takes longer has failed.
 const EXAMPLE_LIMIT: Duration = Duration::from_mins(1);
 
@@ -41,6 +46,9 @@ pub(crate) fn run(args: &[String]) -> Tally {
     let mut tally = part(prepare());
     tally += part(tests(args));
     if args.is_empty() {
+        for store in STORES {
+            tally += part(over(store));
+        }
         tally += part(examples());
     }
     tally
@@ -82,6 +90,36 @@ fn tests(args: &[String]) -> Result<Tally, Failure> {
         tally += short(Runner::Libtest, docs)?;
     }
     Ok(tally)
+}
+
+/// The suites in process over another store than memory. Where its programs are missing they are left
+/// out, which under CI is a failure.
+fn over(store: &str) -> Result<Tally, Failure> {
+    let available = match store {
+        "postgres" => Postgres::available(),
+        "redis" => Redis::available(),
+        _ => Ok(()),
+    };
+    if let Err(what) = available {
+        if std::env::var_os("CI").is_some() {
+            return Err(Failure(what));
+        }
+        eprintln!("the suites over {store} are left out: {what}");
+        return Ok(Tally::default());
+    }
+    println!("\n== /iso and /api/v1 over {store}");
+    // Not by nextest, which has a process for each test and so would start a database for each.
+    let suites = ["--test", "iso", "--test", "v1"];
+    let cmd = cargo([
+        "test",
+        "-p",
+        "dsm-server",
+        "--all-features",
+        "--no-fail-fast",
+    ])
+    .args(suites)
+    .env("DSM_TEST_STORE", store);
+    short(Runner::Libtest, cmd)
 }
 
 /// The whole workspace, unless packages are named.

@@ -87,12 +87,19 @@ impl KeyFile {
     }
 
     /// Makes the file with one new key, durably, with mode 0600, and its folder with 0700 when that
-    /// is missing. Never overwrites.
+    /// is missing. Never overwrites: of several that make it at the same time one succeeds.
     pub fn create(&self, entropy: &dyn Entropy) -> Result<(), KeyError> {
         if self.exists() {
             return Err(KeyError::Exists(self.place()));
         }
-        self.write(&RootKeys::only(RootKey::generate(entropy)))
+        let key = RootKey::generate(entropy);
+        // Each has a name of its own, whoever else makes one.
+        let name = format!("new-{}", HEXLOWER.encode(&key.id().0));
+        self.write(&RootKeys::only(key), &name, |from, to| {
+            // Unlike a renaming it fails when somebody else was faster.
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        })
     }
 
     /// Adds a new active key; the others stay for what they sealed. The file is replaced in one
@@ -103,17 +110,27 @@ impl KeyFile {
         let id = active.id();
         let mut retired = vec![old.active().clone()];
         retired.extend_from_slice(old.retired());
-        self.write(&RootKeys::new(active, retired))?;
+        self.replace(&RootKeys::new(active, retired))?;
         Ok(id)
     }
 
     /// Forgets all keys but the active one. What they sealed is lost unless it was rewrapped.
     pub fn forget_retired(&self) -> Result<(), KeyError> {
         let keys = self.load()?;
-        self.write(&RootKeys::only(keys.active().clone()))
+        self.replace(&RootKeys::only(keys.active().clone()))
     }
 
-    fn write(&self, keys: &RootKeys) -> Result<(), KeyError> {
+    fn replace(&self, keys: &RootKeys) -> Result<(), KeyError> {
+        self.write(keys, "new", |from, to| fs::rename(from, to))
+    }
+
+    /// Writes the keys to a file with another extension, durably, and has that put in its place.
+    fn write(
+        &self,
+        keys: &RootKeys,
+        extension: &str,
+        put: impl FnOnce(&Path, &Path) -> io::Result<()>,
+    ) -> Result<(), KeyError> {
         let io = |source| KeyError::Io {
             path: self.place(),
             source,
@@ -137,7 +154,7 @@ impl KeyFile {
             text.push_str(&Zeroizing::new(BASE64.encode(key.bytes())));
             text.push('\n');
         }
-        let temporary = self.path.with_extension("new");
+        let temporary = self.path.with_extension(extension);
         // Left by a crash, if it is there; never the file in use.
         let _ = fs::remove_file(&temporary);
         let mut file = fs::OpenOptions::new()
@@ -148,7 +165,14 @@ impl KeyFile {
             .map_err(io)?;
         file.write_all(text.as_bytes()).map_err(io)?;
         file.sync_all().map_err(io)?;
-        fs::rename(&temporary, &self.path).map_err(io)?;
+        put(&temporary, &self.path).map_err(|error| {
+            // Of use to nobody.
+            let _ = fs::remove_file(&temporary);
+            match error.kind() {
+                io::ErrorKind::AlreadyExists => KeyError::Exists(self.place()),
+                _ => io(error),
+            }
+        })?;
         fs::File::open(folder)
             .and_then(|folder| folder.sync_all())
             .map_err(io)
@@ -287,6 +311,24 @@ mod tests {
             .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(matches!(file.create(&OsEntropy), Err(KeyError::Exists(_))));
+    }
+
+    #[test]
+    fn of_several_that_make_a_key_file_one_succeeds() {
+        for _ in 0..20 {
+            let (_folder, file) = file();
+            let results = std::thread::scope(|scope| {
+                let threads = [(); 8].map(|()| scope.spawn(|| file.create(&OsEntropy)));
+                threads.map(|thread| thread.join().expect("no panic"))
+            });
+            let made = results.iter().filter(|result| result.is_ok()).count();
+            assert_eq!(made, 1, "{results:?}");
+            let others =
+                |result: &&Result<(), KeyError>| matches!(result, Err(KeyError::Exists(_)));
+            assert_eq!(results.iter().filter(others).count(), 7, "{results:?}");
+            let folder = file.path().parent().expect("a folder");
+            assert_eq!(folder.read_dir().expect("a folder").count(), 1);
+        }
     }
 
     #[test]

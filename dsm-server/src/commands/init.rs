@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use dsm_core::crypto::KeyFile;
+use dsm_core::crypto::{KeyError, KeyFile};
 use dsm_core::entropy::OsEntropy;
 use dsm_core::store::Store;
 use dsm_core::vault::{AuditPlace, NewOperator, OpenError, Vault};
@@ -82,8 +82,15 @@ pub(super) async fn make(config: &Config, store: &Arc<dyn Store>) -> Result<Vaul
     if let RootKeySource::File(path) = &config.root_key {
         let file = KeyFile::new(path);
         if !file.exists() {
-            file.create(&OsEntropy)?;
-            tracing::info!(path = %path.display(), "made a root key: keep a copy of it elsewhere");
+            match file.create(&OsEntropy) {
+                Ok(()) => {
+                    let path = path.display();
+                    tracing::info!(%path, "made a root key: keep a copy of it elsewhere");
+                }
+                // Another server of the same vault was faster; there is one key for all.
+                Err(KeyError::Exists(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     let builder = opening::builder(config, Arc::clone(store), opening::keys(config));

@@ -6,6 +6,8 @@ mod check;
 mod read;
 mod refusals;
 mod register;
+#[path = "../common/store.rs"]
+mod store;
 mod token;
 mod world;
 mod write;

@@ -1,4 +1,4 @@
-//! A vault in memory with something in it, and a client that checks whatever it is answered.
+//! A vault with something in it, and a client that checks whatever it is answered.
 
 use std::sync::Arc;
 
@@ -11,7 +11,6 @@ use dsm_core::id::{ApplicationId, AuthorizationId, SecretId};
 use dsm_core::secret::{
     AccessKey, CloudProvider, Credential, DataPatch, KeyValue, Labels, SecretData,
 };
-use dsm_core::store::{MemoryStore, Store};
 use dsm_core::testing::ManualClock;
 use dsm_core::vault::{
     ApplicationFields, AuthorizationFields, Caller, ClientCredentials, Registry, SecretFields,
@@ -27,6 +26,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::Value;
 
 use crate::check::{default_object_ok, go_types_ok};
+use crate::store::TestStore;
 
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 pub(crate) const JSON: &str = "application/json";
@@ -41,7 +41,7 @@ pub(crate) struct World {
     /// The one secret that is attached.
     pub(crate) secret: SecretId,
     pub(crate) credentials: ClientCredentials,
-    store: Arc<MemoryStore>,
+    store: TestStore,
     router: Router<App>,
     peer: std::cell::Cell<&'static str>,
 }
@@ -73,9 +73,9 @@ impl World {
 
     pub(crate) async fn with(options: VaultOptions) -> Self {
         let clock = Arc::new(ManualClock::default());
-        let store = Arc::new(MemoryStore::default());
+        let store = TestStore::new().await;
         let keys = Arc::new(StaticKeys::generate(&OsEntropy));
-        let vault = Vault::builder_dyn(store.clone(), keys)
+        let vault = Vault::builder_dyn(store.store.clone(), keys)
             .clock(clock.clone())
             .options(options)
             .initialise()
@@ -121,7 +121,7 @@ impl World {
     }
 
     pub(crate) async fn break_store(&self) {
-        self.store.close().await;
+        self.store.store.close().await;
     }
 
     /// Changes the authorization.

@@ -1,4 +1,4 @@
-//! The management interface, called in this process over a vault in memory.
+//! The management interface, called in this process over a vault of its own.
 
 mod applications;
 mod audit;
@@ -11,5 +11,7 @@ mod permissions;
 mod problems;
 mod registries;
 mod secrets;
+#[path = "../common/store.rs"]
+mod store;
 mod support;
 mod versions;

@@ -1,4 +1,4 @@
-//! A vault in memory behind the routes, in this process, and a client that speaks to it.
+//! A vault behind the routes, in this process, and a client that speaks to it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,6 @@ use chrono::TimeDelta;
 use dsm_core::access::{Permission, Permissions};
 use dsm_core::crypto::StaticKeys;
 use dsm_core::entropy::OsEntropy;
-use dsm_core::store::MemoryStore;
 use dsm_core::testing::ManualClock;
 use dsm_core::vault::{Caller, NewOperator, Vault};
 use dsm_server::api::v1;
@@ -19,12 +18,15 @@ use dsm_server::http::router::{RequestLimits, Router};
 use http::HeaderMap;
 use serde_json::{Value, json};
 
+use crate::store::TestStore;
+
 /// The server and an operator who may do everything.
 pub(crate) struct Server {
     pub(crate) router: Router<App>,
     pub(crate) vault: Arc<Vault>,
     pub(crate) clock: Arc<ManualClock>,
     token: String,
+    _store: TestStore,
 }
 
 /// An answer, its body read as JSON; null when it is empty.
@@ -45,7 +47,9 @@ pub(crate) struct Ask<'s> {
 impl Server {
     pub(crate) async fn start() -> Self {
         let clock = Arc::new(ManualClock::default());
-        let vault = Vault::builder(MemoryStore::new(), StaticKeys::generate(&OsEntropy))
+        let store = TestStore::new().await;
+        let keys = Arc::new(StaticKeys::generate(&OsEntropy));
+        let vault = Vault::builder_dyn(store.store.clone(), keys)
             .clock(clock.clone())
             .initialise()
             .await
@@ -60,6 +64,7 @@ impl Server {
             vault,
             clock,
             token: String::new(),
+            _store: store,
         };
         server.token = server.operator(Permissions::all()).await;
         server
