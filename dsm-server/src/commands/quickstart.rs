@@ -71,6 +71,8 @@ async fn open(config: &Config) -> Result<Served, Failure> {
         match init::make(config, &store).await {
             // Opened again below, with the trail where it is to be.
             Ok(vault) => vault.close().await,
+            // Another server over the same store was faster.
+            Err(_) if init::is_made(config, &store).await? => {}
             Err(failure) => {
                 store.close().await;
                 return Err(failure);

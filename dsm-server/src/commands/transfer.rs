@@ -18,13 +18,18 @@ use super::opening::{self, Purpose};
 use super::{Failure, terminal};
 use crate::config::{Flags, StoreUrl};
 
+/// The variables of `migrate`: arguments can be read by every user of a machine.
+pub(crate) const FROM: &str = "DSM_MIGRATE_FROM";
+pub(crate) const TO: &str = "DSM_MIGRATE_TO";
+
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
-    /// The store to read, which no server may write to meanwhile
-    #[arg(long, value_name = "URL")]
+    /// The store to read, which no server may write to meanwhile. A URL with a password is better
+    /// given by the variable
+    #[arg(long, value_name = "URL", env = FROM, hide_env_values = true)]
     from: StoreUrl,
     /// The store to fill: an empty one, or one that an interrupted migration has begun to fill
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = TO, hide_env_values = true)]
     to: StoreUrl,
     #[command(flatten)]
     flags: Flags,

@@ -144,7 +144,8 @@ impl Settings {
                 .find(|key| key.replace('.', "_").to_ascii_uppercase() == suffix);
             match key {
                 Some(key) => self.add_named(key, value, Place::Variable(name.clone())),
-                None if suffix == "CONFIG" => {}
+                // Those of the command line.
+                None if ["CONFIG", "MIGRATE_FROM", "MIGRATE_TO"].contains(&suffix) => {}
                 None => ignored.push(name.clone()),
             }
         }
