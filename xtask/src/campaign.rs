@@ -18,7 +18,7 @@ use clap::ValueEnum;
 use crate::Failure;
 use crate::install;
 use crate::sh::cargo;
-use crate::tally::{Runner, Tally};
+use crate::tally::Tally;
 use crate::test::{counted, report};
 
 /// The environment of the short form, for what has no short default of its own.
@@ -163,7 +163,7 @@ fn run(campaign: &Campaign) -> Result<Tally, Failure> {
     for (name, value) in campaign.env {
         cmd = cmd.env(name, *value);
     }
-    let mut tally = counted(Runner::Libtest, cmd)?;
+    let mut tally = counted(cmd)?;
     if tally.passed + tally.failed == 0 {
         eprintln!("error: the campaign {:?} ran no test", campaign.name);
         tally.failed = 1;

@@ -41,13 +41,6 @@ pub(crate) const MUTANTS: Tool = Tool {
     version: "27.1.0",
 };
 
-/// A faster test runner. Used where it is installed, never required.
-pub(crate) const NEXTEST: Tool = Tool {
-    subcommand: "nextest",
-    package: "cargo-nextest",
-    version: "0.9.143",
-};
-
 impl Tool {
     /// Whether it is installed.
     pub(crate) fn is_there(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::Failure;
-use crate::install::{MUTANTS, NEXTEST};
+use crate::install::MUTANTS;
 use crate::sh::{cargo, root};
 
 /// Where a wrong rule discloses a secret.
@@ -24,13 +24,8 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode, Failure> {
         ));
     }
     MUTANTS.ensure()?;
-    let tool = if NEXTEST.is_there() {
-        "nextest"
-    } else {
-        "cargo"
-    };
     let status = cargo(["mutants", "--package", "dsm-core", "--file", FILES])
-        .args(["--all-features", "--test-tool", tool])
+        .args(["--all-features"])
         .args(&args.args)
         .status()?;
     match status.code() {

@@ -1,17 +1,7 @@
-//! Counting what the test runners report.
+//! Counting what the test runner reports.
 
 use std::fmt;
 use std::ops::AddAssign;
-
-/// Whose output it is. Nextest repeats what a failed test printed, libtest's closing line included,
-/// so a line counts only if it is the runner's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Runner {
-    /// `cargo test`, doctests as well.
-    Libtest,
-    /// `cargo nextest run`.
-    Nextest,
-}
 
 /// How many tests passed, failed and were not run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,23 +12,14 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// What one line of a runner's output says: its closing line, and nothing for any other.
-    pub(crate) fn of_line(runner: Runner, line: &str) -> Self {
+    /// What one line of the output of `cargo test` says: its closing line, and nothing for any other.
+    pub(crate) fn of_line(line: &str) -> Self {
         let line = plain(line);
-        let line = line.trim_start();
-        match runner {
-            // `ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s`
-            Runner::Libtest => line
-                .strip_prefix("test result: ")
-                .map(|result| Self::of_counts(result.split(['.', ';']))),
-            // ` 1.2s] 9 tests run: 7 passed (1 slow), 1 failed, 1 timed out, 2 skipped`; when a run
-            // is cut short, `5/9 tests run: …`.
-            Runner::Nextest => line
-                .strip_prefix("Summary [")
-                .and_then(|summary| summary.split_once(" run: "))
-                .map(|(_, counts)| Self::of_counts(counts.split(','))),
-        }
-        .unwrap_or_default()
+        // `ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s`
+        line.trim_start()
+            .strip_prefix("test result: ")
+            .map(|result| Self::of_counts(result.split(['.', ';'])))
+            .unwrap_or_default()
     }
 
     fn of_counts<'a>(counts: impl Iterator<Item = &'a str>) -> Self {
@@ -50,8 +31,8 @@ impl Tally {
             };
             match words.next() {
                 Some("passed") => tally.passed += number,
-                Some("failed" | "timed" | "exec") => tally.failed += number,
-                Some("ignored" | "filtered" | "skipped") => tally.skipped += number,
+                Some("failed") => tally.failed += number,
+                Some("ignored" | "filtered") => tally.skipped += number,
                 _ => {}
             }
         }
@@ -127,52 +108,20 @@ mod tests {
                 tally(4, 0, 0),
             ),
         ] {
-            assert_eq!(Tally::of_line(Runner::Libtest, line), expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn nextest_is_counted() {
-        for (line, expected) in [
-            (
-                "     Summary [   0.210s] 33 tests run: 33 passed, 0 skipped",
-                tally(33, 0, 0),
-            ),
-            (
-                "     Summary [   9.001s] 9 tests run: 5 passed (1 slow, 1 leaky), 2 failed, 1 timed out, 1 exec failed, 4 skipped",
-                tally(5, 4, 4),
-            ),
-            (
-                "     Summary [   0.001s] 3/9 tests run: 2 passed, 1 failed, 0 skipped",
-                tally(2, 1, 0),
-            ),
-            (
-                "\x1b[32;1m     Summary\x1b[0m [   0.013s] \x1b[1m1\x1b[0m test run: \x1b[1m1\x1b[0m \x1b[32;1mpassed\x1b[0m, \x1b[1m0\x1b[0m \x1b[33;1mskipped\x1b[0m",
-                tally(1, 0, 0),
-            ),
-        ] {
-            assert_eq!(Tally::of_line(Runner::Nextest, line), expected, "{line:?}");
+            assert_eq!(Tally::of_line(line), expected, "{line}");
         }
     }
 
     #[test]
     fn other_lines_count_nothing() {
-        let of_the_other_runner = [
-            (Runner::Nextest, "test result: ok. 3 passed; 0 failed"),
-            (
-                Runner::Libtest,
-                "Summary [ 0.2s] 3 tests run: 3 passed, 0 skipped",
-            ),
-        ];
-        let of_none = [
+        for line in [
             "",
             "test tests::passed ... ok",
             "running 3 tests",
             "3 passed",
-        ];
-        let of_none = of_none.map(|line| (Runner::Libtest, line));
-        for (runner, line) in of_the_other_runner.into_iter().chain(of_none) {
-            assert_eq!(Tally::of_line(runner, line), Tally::default(), "{line}");
+            "Summary [ 0.2s] 3 tests run: 3 passed, 0 skipped",
+        ] {
+            assert_eq!(Tally::of_line(line), Tally::default(), "{line}");
         }
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use dsm_test_servers::postgres::Postgres;
 use dsm_test_servers::redis::Redis;
 
-use crate::install::{self, NEXTEST};
+use crate::install;
 use crate::sh::{Cmd, cargo};
-use crate::tally::{Runner, Tally};
+use crate::tally::Tally;
 use crate::workspace;
 use crate::{Failure, campaign};
 
@@ -72,24 +72,7 @@ fn prepare() -> Result<Tally, Failure> {
 
 fn tests(args: &[String]) -> Result<Tally, Failure> {
     let scope = scope(args);
-    if !NEXTEST.is_there() {
-        let all = cargo(["test", "--no-fail-fast"]).args(scope).args(args);
-        return short(Runner::Libtest, all);
-    }
-    let nextest = [
-        "nextest",
-        "run",
-        "--no-fail-fast",
-        "--no-tests=pass",
-        "--status-level=fail",
-    ];
-    let mut tally = short(Runner::Nextest, cargo(nextest).args(&scope).args(args))?;
-    // nextest runs no doctests.
-    if args.is_empty() {
-        let docs = cargo(["test", "--doc", "--no-fail-fast"]).args(scope);
-        tally += short(Runner::Libtest, docs)?;
-    }
-    Ok(tally)
+    short(cargo(["test", "--no-fail-fast"]).args(scope).args(args))
 }
 
 /// The suites in process over another store than memory. Where its programs are missing they are left
@@ -108,7 +91,6 @@ fn over(store: &str) -> Result<Tally, Failure> {
         return Ok(Tally::default());
     }
     println!("\n== /iso and /api/v1 over {store}");
-    // Not by nextest, which has a process for each test and so would start a database for each.
     let suites = ["--test", "iso", "--test", "v1"];
     let cmd = cargo([
         "test",
@@ -119,7 +101,7 @@ fn over(store: &str) -> Result<Tally, Failure> {
     ])
     .args(suites)
     .env("DSM_TEST_STORE", store);
-    short(Runner::Libtest, cmd)
+    short(cmd)
 }
 
 /// The whole workspace, unless packages are named.
@@ -132,16 +114,16 @@ fn scope(args: &[String]) -> Vec<&'static str> {
     }
 }
 
-/// Runs a test runner in the short form of the campaigns and counts what it reports.
-fn short(runner: Runner, cmd: Cmd) -> Result<Tally, Failure> {
-    counted(runner, cmd.default_env(campaign::SHORT))
+/// Runs tests in the short form of the campaigns and counts what it reports.
+fn short(cmd: Cmd) -> Result<Tally, Failure> {
+    counted(cmd.default_env(campaign::SHORT))
 }
 
-/// Runs a test runner and counts what it reports. When it fails without naming a failed test, as
+/// Runs tests and counts what is reported. When it fails without naming a failed test, as
 /// when a test does not compile or dies, that is one failed test.
-pub(crate) fn counted(runner: Runner, cmd: Cmd) -> Result<Tally, Failure> {
+pub(crate) fn counted(cmd: Cmd) -> Result<Tally, Failure> {
     let mut tally = Tally::default();
-    let status = cmd.each_line(|line| tally += Tally::of_line(runner, line))?;
+    let status = cmd.each_line(|line| tally += Tally::of_line(line))?;
     if !status.success() {
         tally.failed = tally.failed.max(1);
     }
@@ -175,7 +157,7 @@ mod tests {
     use crate::sh::program;
 
     fn shell(script: &str) -> Tally {
-        counted(Runner::Libtest, program("sh").args(["-c", script])).expect("sh runs")
+        counted(program("sh").args(["-c", script])).expect("sh runs")
     }
 
     #[test]
