@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::fault::{Fault, Remedy, closed, unavailable};
-use crate::hosts::Hosts;
+use crate::hosts::{Hosts, Session};
 use crate::options::PostgresOptions;
 
 /// How long a call may take in all. Statements end before, by the limits of their session.
@@ -50,14 +50,14 @@ pub(crate) struct Database {
 
 #[derive(Debug, Default)]
 struct Idle {
-    connections: Vec<PgConnection>,
+    sessions: Vec<Session>,
     /// Counts the losses; a connection from before one is not kept.
     era: u64,
 }
 
 /// A connection on loan.
 struct Loan {
-    connection: PgConnection,
+    session: Session,
     era: u64,
     /// Whether it served before, so that its server may be gone by now.
     used: bool,
@@ -106,7 +106,7 @@ impl Database {
                 .map_err(|_| late())
                 .and_then(|l| l.map_err(Fault::told));
             let mut loan = loan.map_err(|error| unknown(error, sent))?;
-            let result = timeout_at(end, work.run(&mut loan.connection)).await;
+            let result = timeout_at(end, work.run(&mut loan.session.connection)).await;
             let Ok(result) = result else {
                 // The answer may still come; whoever used this connection next would read it.
                 self.forget_idle();
@@ -149,9 +149,11 @@ impl Database {
     async fn lend(&self) -> Result<Loan, Fault> {
         let era = {
             let mut idle = self.lock();
-            if let Some(connection) = idle.connections.pop() {
+            let epoch = self.hosts.epoch();
+            idle.sessions.retain(|session| session.epoch == epoch);
+            if let Some(session) = idle.sessions.pop() {
                 return Ok(Loan {
-                    connection,
+                    session,
                     era: idle.era,
                     used: true,
                 });
@@ -159,7 +161,7 @@ impl Database {
             idle.era
         };
         Ok(Loan {
-            connection: self.hosts.connect().await?,
+            session: self.hosts.connect().await?,
             era,
             used: false,
         })
@@ -167,16 +169,16 @@ impl Database {
 
     fn take_back(&self, loan: Loan) {
         let mut idle = self.lock();
-        if loan.era == idle.era {
-            idle.connections.push(loan.connection);
+        if loan.era == idle.era && loan.session.epoch == self.hosts.epoch() {
+            idle.sessions.push(loan.session);
         }
     }
 
     /// Adds a connection that was made elsewhere.
-    pub(crate) fn keep(&self, connection: PgConnection) {
+    pub(crate) fn keep(&self, session: Session) {
         let mut idle = self.lock();
-        if idle.connections.len() < self.connections as usize {
-            idle.connections.push(connection);
+        if idle.sessions.len() < self.connections as usize {
+            idle.sessions.push(session);
         }
     }
 
@@ -185,7 +187,7 @@ impl Database {
         let forgotten = {
             let mut idle = self.lock();
             idle.era += 1;
-            std::mem::take(&mut idle.connections)
+            std::mem::take(&mut idle.sessions)
         };
         drop(forgotten);
     }
@@ -200,9 +202,9 @@ impl Database {
         let all = self.permits.acquire_many(self.connections).await;
         self.permits.close();
         drop(all);
-        let idle = std::mem::take(&mut self.lock().connections);
-        for connection in idle {
-            if !matches!(timeout(CALL, connection.close()).await, Ok(Ok(()))) {
+        let idle = std::mem::take(&mut self.lock().sessions);
+        for session in idle {
+            if !matches!(timeout(CALL, session.connection.close()).await, Ok(Ok(()))) {
                 tracing::debug!("a connection did not close");
             }
         }

@@ -1,5 +1,4 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dsm_core::store::StoreError;
@@ -24,11 +23,26 @@ const OLDEST: i32 = 140_000;
 #[derive(Debug)]
 pub(crate) struct Hosts {
     all: Vec<Arc<Host>>,
-    /// The one that took writes last.
-    last: AtomicUsize,
-    /// The newest timeline seen. Each promotion begins a new one, so that a host on an older one is
-    /// a primary that was replaced.
-    timeline: AtomicU64,
+    chosen: Mutex<Chosen>,
+}
+
+/// The host that took writes last.
+#[derive(Debug, Default, Clone, Copy)]
+struct Chosen {
+    index: usize,
+    /// Each promotion begins a new one, so that a host on an older one is a primary that was
+    /// replaced. 0 while none was seen.
+    timeline: u64,
+    /// Counts the choices that differ from the one before.
+    epoch: u64,
+}
+
+/// A connection to the host that was chosen.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) connection: PgConnection,
+    /// When the epoch of [`Hosts`] is another, another host may take writes.
+    pub(crate) epoch: u64,
 }
 
 struct Host {
@@ -66,16 +80,19 @@ impl Hosts {
         });
         Self {
             all: all.collect(),
-            last: AtomicUsize::new(0),
-            timeline: AtomicU64::new(0),
+            chosen: Mutex::default(),
         }
     }
 
     /// A connection to the host that takes writes: the last known one if it answers soon.
-    pub(crate) async fn connect(&self) -> Result<PgConnection, Fault> {
-        let first = self.last.load(Ordering::Relaxed);
+    pub(crate) async fn connect(&self) -> Result<Session, Fault> {
+        let Chosen { index: first, .. } = *self.chosen();
         if let [host] = &*self.all {
-            return host.connect().await.map(|(connection, _)| connection);
+            let (connection, _) = host.connect().await?;
+            return Ok(Session {
+                connection,
+                epoch: self.epoch(),
+            });
         }
         let mut attempts = JoinSet::new();
         for place in 0..self.all.len() {
@@ -90,18 +107,13 @@ impl Hosts {
         let mut refusal = None;
         while let Some(attempt) = attempts.join_next().await {
             match attempt {
-                Ok((index, Ok((_, timeline))))
-                    if self.timeline.fetch_max(timeline, Ordering::Relaxed) > timeline =>
-                {
+                Ok((index, Ok((connection, timeline)))) => {
+                    if let Some(epoch) = self.choose(index, timeline) {
+                        return Ok(Session { connection, epoch });
+                    }
                     let host = name(&self.all[index].options);
                     let reason = format!("{host} was replaced by another host: keep it away");
                     refusal = Some(unavailable(reason).into());
-                }
-                Ok((index, Ok((connection, _)))) => {
-                    if self.last.swap(index, Ordering::Relaxed) != index {
-                        tracing::info!(host = ?self.all[index], "this host takes writes now");
-                    }
-                    return Ok(connection);
                 }
                 Ok((index, Err(fault))) => {
                     tracing::debug!(host = ?self.all[index], ?fault, "a host is of no use now");
@@ -117,9 +129,37 @@ impl Hosts {
         Err(refusal.unwrap_or_else(|| unavailable("no host was reached").into()))
     }
 
-    /// How to connect to the host that took writes last.
-    pub(crate) fn writable(&self) -> PgConnectOptions {
-        self.all[self.last.load(Ordering::Relaxed)].options.clone()
+    /// How to connect to the host that took writes last, and the epoch of such a connection.
+    pub(crate) fn writable(&self) -> (PgConnectOptions, u64) {
+        let Chosen { index, epoch, .. } = *self.chosen();
+        (self.all[index].options.clone(), epoch)
+    }
+
+    /// Another one is not to be used together with what was connected before.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.chosen().epoch
+    }
+
+    /// The epoch of a host that takes writes on its timeline, `None` if it was replaced.
+    fn choose(&self, index: usize, timeline: u64) -> Option<u64> {
+        let mut chosen = self.chosen();
+        if timeline < chosen.timeline {
+            return None;
+        }
+        if (index, timeline) != (chosen.index, chosen.timeline) {
+            tracing::info!(host = ?self.all[index], timeline, "this host takes writes now");
+            *chosen = Chosen {
+                index,
+                timeline,
+                epoch: chosen.epoch + 1,
+            };
+        }
+        Some(chosen.epoch)
+    }
+
+    fn chosen(&self) -> MutexGuard<'_, Chosen> {
+        // It is replaced as a whole.
+        self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Row as _;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -31,6 +32,8 @@ const PRUNE: Duration = Duration::from_mins(10);
 /// The connection that listens for changes.
 pub(crate) struct Listener {
     connection: PgListener,
+    /// That of the hosts when it was connected.
+    epoch: u64,
     database: Arc<Database>,
     subscribers: Arc<Subscribers>,
     pruned_at: Option<Instant>,
@@ -42,8 +45,10 @@ impl Listener {
         database: Arc<Database>,
         subscribers: Arc<Subscribers>,
     ) -> Result<Self, Fault> {
+        let (connection, epoch) = listen(&database).await?;
         Ok(Self {
-            connection: listen(&database).await?,
+            connection,
+            epoch,
             database,
             subscribers,
             pruned_at: None,
@@ -64,7 +69,7 @@ impl Listener {
             let connected = reconnect(&database);
             tokio::pin!(connected);
             let mut tell = interval(RETRY);
-            self.connection = loop {
+            (self.connection, self.epoch) = loop {
                 tokio::select! {
                     _ = &mut closing => return,
                     connection = &mut connected => break connection,
@@ -97,12 +102,21 @@ impl Listener {
         }
     }
 
-    /// Asks the server whether it is still there: a connection that lost its peer is silent as well.
-    /// Notifications of what was committed before the question come before the answer.
+    /// Asks the server whether it is still there and takes writes: a connection that lost its peer is
+    /// silent as well, and so is a server that nobody writes to any more. Notifications of what was
+    /// committed before the question come before the answer.
     async fn ask(&mut self) -> bool {
         let asked = std::time::Instant::now();
-        let question = sqlx::raw_sql("SELECT 1").execute(&mut self.connection);
-        if !matches!(timeout(ANSWER, question).await, Ok(Ok(_))) {
+        // On at a standby, and by the default of new transactions.
+        let question = sqlx::raw_sql("SHOW transaction_read_only");
+        // To its end: a notification may come after the row.
+        let question = question.fetch_all(&mut self.connection);
+        let Ok(Ok(answer)) = timeout(ANSWER, question).await else {
+            return false;
+        };
+        let read_only = answer.first().map(|row| row.try_get(0));
+        let takes_writes = matches!(read_only, Some(Ok("off")));
+        if !takes_writes || self.epoch != self.database.hosts.epoch() {
             return false;
         }
         while let Some(notification) = self.connection.next_buffered() {
@@ -132,20 +146,22 @@ impl Listener {
     }
 }
 
-async fn reconnect(database: &Database) -> PgListener {
+async fn reconnect(database: &Database) -> (PgListener, u64) {
     loop {
         match listen(database).await {
-            Ok(connection) => return connection,
+            Ok(listening) => return listening,
             Err(fault) => tracing::debug!(?fault, "changes cannot be heard yet"),
         }
         sleep(RETRY).await;
     }
 }
 
-async fn listen(database: &Database) -> Result<PgListener, Fault> {
+/// The connection and the epoch of the hosts in which it was made.
+async fn listen(database: &Database) -> Result<(PgListener, u64), Fault> {
     let listening = timeout(CONNECT, async {
         // Finds out which host takes writes.
         database.keep(database.hosts.connect().await?);
+        let (host, epoch) = database.hosts.writable();
         // The driver listens only on a connection of one of its pools.
         let pool = PgPoolOptions::new()
             .max_connections(1)
@@ -153,12 +169,12 @@ async fn listen(database: &Database) -> Result<PgListener, Fault> {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
-            .connect_lazy_with(database.hosts.writable());
+            .connect_lazy_with(host);
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         listener.ignore_pool_close_event(true);
         listener.listen(CHANNEL).await?;
-        Ok(listener)
+        Ok((listener, epoch))
     });
     listening
         .await

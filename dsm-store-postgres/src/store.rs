@@ -53,10 +53,10 @@ impl PostgresStore {
     /// - [`StoreError::Unavailable`]: no host that takes writes was reached.
     pub async fn open(options: impl Into<PostgresOptions>) -> Result<Self, StoreError> {
         let database = Arc::new(Database::new(&options.into()));
-        let mut connection = database.hosts.connect().await.map_err(Fault::told)?;
-        let migrated = schema::migrate(&mut connection).await;
+        let mut session = database.hosts.connect().await.map_err(Fault::told)?;
+        let migrated = schema::migrate(&mut session.connection).await;
         migrated.map_err(Fault::told)?;
-        database.keep(connection);
+        database.keep(session);
         let subscribers = Arc::new(Subscribers::new()?);
         let listener = Listener::connect(database.clone(), subscribers.clone()).await;
         let listener = listener.map_err(Fault::told)?;

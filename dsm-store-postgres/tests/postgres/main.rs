@@ -9,4 +9,5 @@ mod opening;
 mod several;
 mod statements;
 mod support;
+mod switchover;
 mod tls;
