@@ -6,6 +6,7 @@ mod conformance;
 mod failover;
 mod network;
 mod opening;
+mod replication;
 mod several;
 mod statements;
 mod support;
