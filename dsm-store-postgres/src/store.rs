@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::changes::Subscribers;
-use crate::database::{Database, Work};
+use crate::database::{Database, Failure, Work};
 use crate::fault::{Fault, closed, unavailable};
 use crate::listener::Listener;
 use crate::options::PostgresOptions;
@@ -114,7 +114,7 @@ impl Store for PostgresStore {
         let (database, subscribers) = (self.database.clone(), self.subscribers.clone());
         // Subscribers are told even when nobody waits any more.
         let task = tokio::spawn(async move {
-            let result = database.serve(&commit).await;
+            let result = database.serve(&commit).await.map_err(Failure::of_commit);
             if let Some(notice) = &notice {
                 match &result {
                     Ok(()) => subscribers.done(notice),
