@@ -50,7 +50,7 @@ impl PostgresStore {
     /// - [`StoreError::Corrupt`]: the schema `dsm` is of another program.
     /// - [`StoreError::Backend`]: the server may lose commits, see
     ///   [`PostgresOptions::accept_data_loss`], or is too old.
-    /// - [`StoreError::Unavailable`]: no host that takes writes was reached.
+    /// - [`StoreError::Unavailable`]: no host that takes writes was reached, or it did not answer.
     pub async fn open(options: impl Into<PostgresOptions>) -> Result<Self, StoreError> {
         let database = Arc::new(Database::new(&options.into()));
         let mut session = database.hosts.connect().await.map_err(Fault::told)?;
