@@ -4,8 +4,8 @@ use std::time::Duration;
 use dsm_core::store::StoreError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions as _, Row as _};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::fault::{Fault, unavailable};
 use crate::options::{PostgresOptions, is_exposed, name};
@@ -15,6 +15,10 @@ const CONNECT: Duration = Duration::from_secs(3);
 
 /// How long one host has before the next is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(300);
+
+/// How long the others have, while nobody knows which timeline is the newest, once a host that takes
+/// writes was found.
+const COMPARE: Duration = Duration::from_secs(1);
 
 /// The oldest version of Postgres that has all that is used.
 const OLDEST: i32 = 140_000;
@@ -84,9 +88,14 @@ impl Hosts {
         }
     }
 
-    /// A connection to the host that takes writes: the last known one if it answers soon.
+    /// A connection to the host that takes writes: the last known one if it answers soon, at first
+    /// the one on the newest timeline.
     pub(crate) async fn connect(&self) -> Result<Session, Fault> {
-        let Chosen { index: first, .. } = *self.chosen();
+        let Chosen {
+            index: first,
+            timeline: known,
+            ..
+        } = *self.chosen();
         if let [host] = &*self.all {
             let (connection, _) = host.connect().await?;
             return Ok(Session {
@@ -98,22 +107,34 @@ impl Hosts {
         for place in 0..self.all.len() {
             let index = (first + place) % self.all.len();
             let host = self.all[index].clone();
-            let head_start = HEAD_START * u32::try_from(place).unwrap_or(u32::MAX);
+            let head_start = match known {
+                0 => Duration::ZERO,
+                _ => HEAD_START * u32::try_from(place).unwrap_or(u32::MAX),
+            };
             attempts.spawn(async move {
                 sleep(head_start).await;
                 (index, host.connect().await)
             });
         }
         let mut refusal = None;
-        while let Some(attempt) = attempts.join_next().await {
+        let mut newest: Option<(usize, PgConnection, u64)> = None;
+        let mut end = None;
+        while let Some(attempt) = next(&mut attempts, end).await {
             match attempt {
-                Ok((index, Ok((connection, timeline)))) => {
-                    if let Some(epoch) = self.choose(index, timeline) {
-                        return Ok(Session { connection, epoch });
+                Ok((index, Ok((connection, timeline)))) if known == 0 => {
+                    end.get_or_insert_with(|| Instant::now() + COMPARE);
+                    if newest
+                        .as_ref()
+                        .is_none_or(|(.., newest)| timeline > *newest)
+                    {
+                        newest = Some((index, connection, timeline));
                     }
-                    let host = name(&self.all[index].options);
-                    let reason = format!("{host} was replaced by another host: keep it away");
-                    refusal = Some(unavailable(reason).into());
+                }
+                Ok((index, Ok((connection, timeline)))) => {
+                    match self.choose(index, connection, timeline) {
+                        Ok(session) => return Ok(session),
+                        Err(fault) => refusal = Some(fault),
+                    }
                 }
                 Ok((index, Err(fault))) => {
                     tracing::debug!(host = ?self.all[index], ?fault, "a host is of no use now");
@@ -125,6 +146,9 @@ impl Hosts {
                 }
                 Err(_) => {}
             }
+        }
+        if let Some((index, connection, timeline)) = newest {
+            return self.choose(index, connection, timeline);
         }
         Err(refusal.unwrap_or_else(|| unavailable("no host was reached").into()))
     }
@@ -140,11 +164,18 @@ impl Hosts {
         self.chosen().epoch
     }
 
-    /// The epoch of a host that takes writes on its timeline, `None` if it was replaced.
-    fn choose(&self, index: usize, timeline: u64) -> Option<u64> {
+    /// Chooses a host that takes writes on its timeline, unless it was replaced.
+    fn choose(
+        &self,
+        index: usize,
+        connection: PgConnection,
+        timeline: u64,
+    ) -> Result<Session, Fault> {
         let mut chosen = self.chosen();
         if timeline < chosen.timeline {
-            return None;
+            let host = name(&self.all[index].options);
+            let reason = format!("{host} was replaced by another host: keep it away");
+            return Err(unavailable(reason).into());
         }
         if (index, timeline) != (chosen.index, chosen.timeline) {
             tracing::info!(host = ?self.all[index], timeline, "this host takes writes now");
@@ -154,7 +185,8 @@ impl Hosts {
                 epoch: chosen.epoch + 1,
             };
         }
-        Some(chosen.epoch)
+        let epoch = chosen.epoch;
+        Ok(Session { connection, epoch })
     }
 
     fn chosen(&self) -> MutexGuard<'_, Chosen> {
@@ -214,6 +246,17 @@ impl Host {
             }
         }
         Ok(())
+    }
+}
+
+/// The next attempt that ends, before the instant if there is one.
+async fn next<T: 'static>(
+    attempts: &mut JoinSet<T>,
+    end: Option<Instant>,
+) -> Option<Result<T, JoinError>> {
+    match end {
+        Some(end) => timeout_at(end, attempts.join_next()).await.ok()?,
+        None => attempts.join_next().await,
     }
 }
 

@@ -99,3 +99,25 @@ async fn a_host_that_was_replaced_is_not_listened_to() {
     store.close().await;
     other.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_hosts_that_take_writes_a_new_store_takes_the_successor() {
+    let (old, new) = primary_and_standby().await;
+    new.promote().unwrap();
+    let address = |server: &Postgres| SocketAddr::from(([127, 0, 0, 1], server.port()));
+    for (id, hosts) in [(2, [&old, &new]), (3, [&new, &old])] {
+        let hosts = hosts.map(|host| address(host).to_string()).join(",");
+        let store = open(&through(&old.url(), &hosts)).await;
+        create(&store, id).await.unwrap();
+        store.close().await;
+    }
+    for (server, records) in [(&old, "1"), (&new, "3")] {
+        let count = server.sql("SELECT count(*) FROM dsm.record");
+        assert_eq!(count.unwrap(), records);
+    }
+    // One that does not answer is waited for in vain, and not for long.
+    let silent = Proxy::start(address(&old)).unwrap();
+    silent.black_hole();
+    let hosts = format!("{},{}", silent.address(), address(&new));
+    open(&through(&new.url(), &hosts)).await.close().await;
+}
