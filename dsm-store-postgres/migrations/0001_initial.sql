@@ -98,6 +98,16 @@ LANGUAGE sql IMMUTABLE STRICT ROWS 4 AS $$
     GROUP BY 1
 $$;
 
+-- Makes the transaction one that writes. What it tells was then replicated as far as a commit waits
+-- for, even when it tells only what an earlier transaction has done, whose wait may have been broken
+-- off.
+CREATE FUNCTION dsm.confirm() RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_logical_emit_message(true, 'dsm', '');
+END
+$$;
+
 -- Applies a change set whole or, by an exception, not at all: one round trip, one transaction.
 -- Rows are locked in the order of their keys (the caller sorts), first jobs, then records, then
 -- terms, so that two sets rarely deadlock.
@@ -150,6 +160,7 @@ BEGIN
         IF NOT FOUND THEN
             SELECT done INTO _done FROM dsm.operation WHERE id = _operation;
             IF _done THEN
+                PERFORM dsm.confirm();
                 RETURN false;
             END IF;
             RAISE EXCEPTION 'the operation was given up' USING ERRCODE = 'DS004';
@@ -281,6 +292,9 @@ DECLARE
     _done boolean;
 BEGIN
     INSERT INTO dsm.operation (id, done) VALUES (_operation, false) ON CONFLICT (id) DO NOTHING;
+    IF NOT FOUND THEN
+        PERFORM dsm.confirm();
+    END IF;
     SELECT done INTO STRICT _done FROM dsm.operation WHERE id = _operation;
     RETURN _done;
 END
@@ -301,6 +315,7 @@ CREATE FUNCTION dsm.append(
 LANGUAGE plpgsql AS $$
 DECLARE
     _position bigint;
+    _appended boolean := false;
 BEGIN
     PERFORM pg_advisory_xact_lock(_lock);
     SELECT coalesce(max(position), 0) INTO _position FROM dsm.log;
@@ -312,10 +327,14 @@ BEGIN
             ON CONFLICT (server, sequence) DO NOTHING;
         IF FOUND THEN
             _position := _position + 1;
+            _appended := true;
             INSERT INTO dsm.log_term (term, position)
                 SELECT DISTINCT substring(_terms[i] FROM place + 1 FOR 16), _position
                 FROM generate_series(0, length(_terms[i]) - 16, 16) AS place;
         END IF;
     END LOOP;
+    IF NOT _appended THEN
+        PERFORM dsm.confirm();
+    END IF;
 END
 $$;

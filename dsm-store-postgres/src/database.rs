@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::fault::{Fault, Remedy, closed, unavailable};
-use crate::hosts::Hosts;
+use crate::hosts::{Hosts, Session};
 use crate::options::PostgresOptions;
 
 /// How long a call may take in all. Statements end before, by the limits of their session.
@@ -50,14 +50,22 @@ pub(crate) struct Database {
 
 #[derive(Debug, Default)]
 struct Idle {
-    connections: Vec<PgConnection>,
+    sessions: Vec<Session>,
     /// Counts the losses; a connection from before one is not kept.
     era: u64,
 }
 
+/// Why work was not done.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: StoreError,
+    /// Whether it was sent and the answer lost, by the last attempt or one before.
+    pub(crate) unanswered: bool,
+}
+
 /// A connection on loan.
 struct Loan {
-    connection: PgConnection,
+    session: Session,
     era: u64,
     /// Whether it served before, so that its server may be gone by now.
     used: bool,
@@ -79,38 +87,34 @@ impl Database {
         let database = self.clone();
         let task = tokio::spawn(async move { database.serve(&work).await });
         // The task ends early only together with its runtime.
-        task.await
-            .unwrap_or_else(|_| Err(closed()))
-            .map_err(|error| match error {
-                // What is not a commit can be repeated.
-                StoreError::OutcomeUnknown { reason, source } => {
-                    StoreError::Unavailable { reason, source }
-                }
-                error => error,
-            })
+        let result = task.await.map_err(|_| closed())?;
+        // What is not a commit can be repeated, whether or not it was done.
+        result.map_err(|failure| failure.error)
     }
 
-    /// As [`run`](Self::run), on the task of the caller. When the answer was lost it says so, by
-    /// [`StoreError::OutcomeUnknown`].
-    pub(crate) async fn serve<W: Work>(&self, work: &W) -> Result<W::Output, StoreError> {
+    /// As [`run`](Self::run), on the task of the caller.
+    pub(crate) async fn serve<W: Work>(&self, work: &W) -> Result<W::Output, Failure> {
         let end = Instant::now() + CALL;
         let permit = timeout(ACQUIRE, self.permits.acquire()).await;
         let _permit = permit
             .map_err(|_| unavailable("all connections to the database are busy"))?
             .map_err(|_| closed())?;
         let mut attempt = 1;
-        let mut sent = false;
+        let mut unanswered = false;
         loop {
             let loan = timeout_at(end, self.lend()).await;
             let loan = loan
                 .map_err(|_| late())
                 .and_then(|l| l.map_err(Fault::told));
-            let mut loan = loan.map_err(|error| unknown(error, sent))?;
-            let result = timeout_at(end, work.run(&mut loan.connection)).await;
+            let mut loan = loan.map_err(|error| Failure { error, unanswered })?;
+            let result = timeout_at(end, work.run(&mut loan.session.connection)).await;
             let Ok(result) = result else {
                 // The answer may still come; whoever used this connection next would read it.
                 self.forget_idle();
-                return Err(unknown(late(), true));
+                return Err(Failure {
+                    error: late(),
+                    unanswered: true,
+                });
             };
             let fault = match result {
                 Ok(output) => {
@@ -133,13 +137,16 @@ impl Database {
                     true
                 }
                 Remedy::Lost => {
-                    sent = true;
+                    unanswered = true;
                     self.forget_idle();
                     loan.used && work.is_repeatable()
                 }
             };
             if !again || attempt == ATTEMPTS {
-                return Err(unknown(fault.told(), sent));
+                return Err(Failure {
+                    error: fault.told(),
+                    unanswered,
+                });
             }
             tracing::debug!(?fault, "the database is asked again");
             attempt += 1;
@@ -149,9 +156,11 @@ impl Database {
     async fn lend(&self) -> Result<Loan, Fault> {
         let era = {
             let mut idle = self.lock();
-            if let Some(connection) = idle.connections.pop() {
+            let epoch = self.hosts.epoch();
+            idle.sessions.retain(|session| session.epoch == epoch);
+            if let Some(session) = idle.sessions.pop() {
                 return Ok(Loan {
-                    connection,
+                    session,
                     era: idle.era,
                     used: true,
                 });
@@ -159,7 +168,7 @@ impl Database {
             idle.era
         };
         Ok(Loan {
-            connection: self.hosts.connect().await?,
+            session: self.hosts.connect().await?,
             era,
             used: false,
         })
@@ -167,16 +176,16 @@ impl Database {
 
     fn take_back(&self, loan: Loan) {
         let mut idle = self.lock();
-        if loan.era == idle.era {
-            idle.connections.push(loan.connection);
+        if loan.era == idle.era && loan.session.epoch == self.hosts.epoch() {
+            idle.sessions.push(loan.session);
         }
     }
 
     /// Adds a connection that was made elsewhere.
-    pub(crate) fn keep(&self, connection: PgConnection) {
+    pub(crate) fn keep(&self, session: Session) {
         let mut idle = self.lock();
-        if idle.connections.len() < self.connections as usize {
-            idle.connections.push(connection);
+        if idle.sessions.len() < self.connections as usize {
+            idle.sessions.push(session);
         }
     }
 
@@ -185,7 +194,7 @@ impl Database {
         let forgotten = {
             let mut idle = self.lock();
             idle.era += 1;
-            std::mem::take(&mut idle.connections)
+            std::mem::take(&mut idle.sessions)
         };
         drop(forgotten);
     }
@@ -200,9 +209,9 @@ impl Database {
         let all = self.permits.acquire_many(self.connections).await;
         self.permits.close();
         drop(all);
-        let idle = std::mem::take(&mut self.lock().connections);
-        for connection in idle {
-            if !matches!(timeout(CALL, connection.close()).await, Ok(Ok(()))) {
+        let idle = std::mem::take(&mut self.lock().sessions);
+        for session in idle {
+            if !matches!(timeout(CALL, session.connection.close()).await, Ok(Ok(()))) {
                 tracing::debug!("a connection did not close");
             }
         }
@@ -214,17 +223,78 @@ impl Database {
     }
 }
 
-/// The error of work whose answer, if it was `sent` and not answered, was lost.
-fn unknown(error: StoreError, sent: bool) -> StoreError {
-    match error {
-        StoreError::Unavailable { reason, source } if sent => {
-            StoreError::OutcomeUnknown { reason, source }
+impl Failure {
+    /// What a commit is told: whatever was found later, an attempt that was not answered may have
+    /// taken effect or be under way still. Only one that was given up never takes effect.
+    pub(crate) fn of_commit(self) -> StoreError {
+        if !self.unanswered {
+            return self.error;
         }
-        error => error,
+        let (reason, source) = match self.error {
+            error @ StoreError::GivenUp(_) => return error,
+            StoreError::Unavailable { reason, source } => (reason, source),
+            error => (
+                "its answer was lost and, asked again, the database failed or refused".to_owned(),
+                Some(error.into()),
+            ),
+        };
+        StoreError::OutcomeUnknown { reason, source }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self {
+            error,
+            unanswered: false,
+        }
     }
 }
 
 fn late() -> StoreError {
     let seconds = CALL.as_secs();
     unavailable(format!("the database did not answer within {seconds} s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use dsm_core::store::{JobKey, Kind, OperationId, RecordKey, Topic};
+
+    use super::*;
+
+    #[test]
+    fn after_a_lost_answer_only_what_was_given_up_is_certain() {
+        let key = RecordKey::new(Kind(1), 2_u64);
+        let job = JobKey {
+            topic: Topic(1),
+            subject: 2,
+        };
+        let errors = || {
+            [
+                StoreError::AlreadyExists(key),
+                StoreError::RevisionMismatch(key),
+                StoreError::LeaseLost(job),
+                StoreError::Corrupt("a page".into()),
+                StoreError::backend("a bug"),
+                unavailable("gone"),
+            ]
+        };
+        for error in errors() {
+            let unanswered = true;
+            let told = Failure { error, unanswered }.of_commit();
+            assert!(
+                matches!(told, StoreError::OutcomeUnknown { .. }),
+                "{told:?}"
+            );
+        }
+        for error in errors() {
+            let expected = error.to_string();
+            assert_eq!(Failure::from(error).of_commit().to_string(), expected);
+        }
+        let failure = Failure {
+            error: StoreError::GivenUp(OperationId([7; 16])),
+            unanswered: true,
+        };
+        assert!(matches!(failure.of_commit(), StoreError::GivenUp(_)));
+    }
 }

@@ -1,7 +1,8 @@
 use std::io;
 
 use dsm_core::store::{JobKey, Kind, OperationId, RecordKey, StoreError, Topic};
-use sqlx::postgres::PgDatabaseError;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 /// Why a statement, or what is made of its rows, failed.
 #[derive(Debug)]
@@ -51,6 +52,7 @@ impl Fault {
             Self::Sql(error) => error,
         };
         match error {
+            sqlx::Error::Database(error) if ends_session(&**error) => Remedy::Lost,
             sqlx::Error::Database(error) => match error.code().as_deref() {
                 Some(SERIALIZATION | DEADLOCK) => Remedy::Again,
                 Some(READ_ONLY) => Remedy::Elsewhere,
@@ -107,6 +109,13 @@ impl Fault {
     }
 }
 
+/// Whether the server ends the session, whatever it was about to answer.
+fn ends_session(error: &dyn DatabaseError) -> bool {
+    let error = error.try_downcast_ref::<PgDatabaseError>();
+    let severity = error.map(PgDatabaseError::severity);
+    matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
+}
+
 /// What a function of the schema refused, by the codes and details it raises.
 pub(crate) fn refusal(error: sqlx::Error, operation: Option<OperationId>) -> Fault {
     let told = match &error {
@@ -145,5 +154,58 @@ pub(crate) fn unavailable(reason: impl Into<String>) -> StoreError {
     StoreError::Unavailable {
         reason: reason.into(),
         source: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use sqlx::ConnectOptions as _;
+    use sqlx::postgres::{PgConnectOptions, PgSslMode};
+
+    use super::*;
+
+    /// What is done when a server answers by an error.
+    async fn remedy(severity: &str, code: &str) -> Remedy {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let error = format!("S{severity}\0V{severity}\0C{code}\0Mit failed\0\0");
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut message = [0; 4096];
+            assert!(stream.read(&mut message).unwrap() > 0);
+            // No password is asked for, and it is ready.
+            let ready = b"Z\0\0\0\x05I";
+            stream.write_all(b"R\0\0\0\x08\0\0\0\0").unwrap();
+            stream.write_all(ready).unwrap();
+            assert!(stream.read(&mut message).unwrap() > 0);
+            let length = u32::try_from(error.len() + 4).unwrap().to_be_bytes();
+            let answer = [b"E", &length[..], error.as_bytes(), ready].concat();
+            stream.write_all(&answer).unwrap();
+        });
+        let options = PgConnectOptions::new_without_pgpass()
+            .host("127.0.0.1")
+            .port(port)
+            .username("dsm")
+            .ssl_mode(PgSslMode::Disable);
+        let mut connection = options.connect().await.unwrap();
+        let answer = sqlx::raw_sql("SELECT 1").execute(&mut connection).await;
+        server.join().unwrap();
+        Fault::from(answer.unwrap_err()).remedy()
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ends_is_lost_whatever_its_code_says() {
+        assert_eq!(remedy("ERROR", SERIALIZATION).await, Remedy::Again);
+        assert_eq!(remedy("ERROR", READ_ONLY).await, Remedy::Elsewhere);
+        assert_eq!(remedy("ERROR", "XX000").await, Remedy::Tell);
+        for severity in ["FATAL", "PANIC"] {
+            for code in [SERIALIZATION, READ_ONLY, "XX000", "53200"] {
+                assert_eq!(remedy(severity, code).await, Remedy::Lost, "{code}");
+            }
+        }
     }
 }

@@ -1,12 +1,11 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dsm_core::store::StoreError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions as _, Row as _};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::fault::{Fault, unavailable};
 use crate::options::{PostgresOptions, is_exposed, name};
@@ -17,6 +16,10 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// How long one host has before the next is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(300);
 
+/// How long the others have, while nobody knows which timeline is the newest, once a host that takes
+/// writes was found.
+const COMPARE: Duration = Duration::from_secs(1);
+
 /// The oldest version of Postgres that has all that is used.
 const OLDEST: i32 = 140_000;
 
@@ -24,11 +27,26 @@ const OLDEST: i32 = 140_000;
 #[derive(Debug)]
 pub(crate) struct Hosts {
     all: Vec<Arc<Host>>,
-    /// The one that took writes last.
-    last: AtomicUsize,
-    /// The newest timeline seen. Each promotion begins a new one, so that a host on an older one is
-    /// a primary that was replaced.
-    timeline: AtomicU64,
+    chosen: Mutex<Chosen>,
+}
+
+/// The host that took writes last.
+#[derive(Debug, Default, Clone, Copy)]
+struct Chosen {
+    index: usize,
+    /// Each promotion begins a new one, so that a host on an older one is a primary that was
+    /// replaced. 0 while none was seen.
+    timeline: u64,
+    /// Counts the choices that differ from the one before.
+    epoch: u64,
+}
+
+/// A connection to the host that was chosen.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) connection: PgConnection,
+    /// When the epoch of [`Hosts`] is another, another host may take writes.
+    pub(crate) epoch: u64,
 }
 
 struct Host {
@@ -66,42 +84,57 @@ impl Hosts {
         });
         Self {
             all: all.collect(),
-            last: AtomicUsize::new(0),
-            timeline: AtomicU64::new(0),
+            chosen: Mutex::default(),
         }
     }
 
-    /// A connection to the host that takes writes: the last known one if it answers soon.
-    pub(crate) async fn connect(&self) -> Result<PgConnection, Fault> {
-        let first = self.last.load(Ordering::Relaxed);
+    /// A connection to the host that takes writes: the last known one if it answers soon, at first
+    /// the one on the newest timeline.
+    pub(crate) async fn connect(&self) -> Result<Session, Fault> {
+        let Chosen {
+            index: first,
+            timeline: known,
+            ..
+        } = *self.chosen();
         if let [host] = &*self.all {
-            return host.connect().await.map(|(connection, _)| connection);
+            let (connection, _) = host.connect().await?;
+            return Ok(Session {
+                connection,
+                epoch: self.epoch(),
+            });
         }
         let mut attempts = JoinSet::new();
         for place in 0..self.all.len() {
             let index = (first + place) % self.all.len();
             let host = self.all[index].clone();
-            let head_start = HEAD_START * u32::try_from(place).unwrap_or(u32::MAX);
+            let head_start = match known {
+                0 => Duration::ZERO,
+                _ => HEAD_START * u32::try_from(place).unwrap_or(u32::MAX),
+            };
             attempts.spawn(async move {
                 sleep(head_start).await;
                 (index, host.connect().await)
             });
         }
         let mut refusal = None;
-        while let Some(attempt) = attempts.join_next().await {
+        let mut newest: Option<(usize, PgConnection, u64)> = None;
+        let mut end = None;
+        while let Some(attempt) = next(&mut attempts, end).await {
             match attempt {
-                Ok((index, Ok((_, timeline))))
-                    if self.timeline.fetch_max(timeline, Ordering::Relaxed) > timeline =>
-                {
-                    let host = name(&self.all[index].options);
-                    let reason = format!("{host} was replaced by another host: keep it away");
-                    refusal = Some(unavailable(reason).into());
-                }
-                Ok((index, Ok((connection, _)))) => {
-                    if self.last.swap(index, Ordering::Relaxed) != index {
-                        tracing::info!(host = ?self.all[index], "this host takes writes now");
+                Ok((index, Ok((connection, timeline)))) if known == 0 => {
+                    end.get_or_insert_with(|| Instant::now() + COMPARE);
+                    if newest
+                        .as_ref()
+                        .is_none_or(|(.., newest)| timeline > *newest)
+                    {
+                        newest = Some((index, connection, timeline));
                     }
-                    return Ok(connection);
+                }
+                Ok((index, Ok((connection, timeline)))) => {
+                    match self.choose(index, connection, timeline) {
+                        Ok(session) => return Ok(session),
+                        Err(fault) => refusal = Some(fault),
+                    }
                 }
                 Ok((index, Err(fault))) => {
                     tracing::debug!(host = ?self.all[index], ?fault, "a host is of no use now");
@@ -114,12 +147,51 @@ impl Hosts {
                 Err(_) => {}
             }
         }
+        if let Some((index, connection, timeline)) = newest {
+            return self.choose(index, connection, timeline);
+        }
         Err(refusal.unwrap_or_else(|| unavailable("no host was reached").into()))
     }
 
-    /// How to connect to the host that took writes last.
-    pub(crate) fn writable(&self) -> PgConnectOptions {
-        self.all[self.last.load(Ordering::Relaxed)].options.clone()
+    /// How to connect to the host that took writes last, and the epoch of such a connection.
+    pub(crate) fn writable(&self) -> (PgConnectOptions, u64) {
+        let Chosen { index, epoch, .. } = *self.chosen();
+        (self.all[index].options.clone(), epoch)
+    }
+
+    /// Another one is not to be used together with what was connected before.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.chosen().epoch
+    }
+
+    /// Chooses a host that takes writes on its timeline, unless it was replaced.
+    fn choose(
+        &self,
+        index: usize,
+        connection: PgConnection,
+        timeline: u64,
+    ) -> Result<Session, Fault> {
+        let mut chosen = self.chosen();
+        if timeline < chosen.timeline {
+            let host = name(&self.all[index].options);
+            let reason = format!("{host} was replaced by another host: keep it away");
+            return Err(unavailable(reason).into());
+        }
+        if (index, timeline) != (chosen.index, chosen.timeline) {
+            tracing::info!(host = ?self.all[index], timeline, "this host takes writes now");
+            *chosen = Chosen {
+                index,
+                timeline,
+                epoch: chosen.epoch + 1,
+            };
+        }
+        let epoch = chosen.epoch;
+        Ok(Session { connection, epoch })
+    }
+
+    fn chosen(&self) -> MutexGuard<'_, Chosen> {
+        // It is replaced as a whole.
+        self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,6 +246,17 @@ impl Host {
             }
         }
         Ok(())
+    }
+}
+
+/// The next attempt that ends, before the instant if there is one.
+async fn next<T: 'static>(
+    attempts: &mut JoinSet<T>,
+    end: Option<Instant>,
+) -> Option<Result<T, JoinError>> {
+    match end {
+        Some(end) => timeout_at(end, attempts.join_next()).await.ok()?,
+        None => attempts.join_next().await,
     }
 }
 

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Row as _;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -17,7 +18,7 @@ const CHANNEL: &str = "dsm";
 const ASK: Duration = Duration::from_millis(300);
 
 /// How long it has to answer. Together with [`ASK`], how late a loss is noticed.
-const ANSWER: Duration = Duration::from_millis(700);
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(4);
@@ -28,9 +29,20 @@ const RETRY: Duration = Duration::from_millis(250);
 /// How often forgotten operations are removed.
 const PRUNE: Duration = Duration::from_mins(10);
 
+/// How the connection was lost.
+#[derive(Debug, PartialEq, Eq)]
+enum Loss {
+    /// The server did not answer in time. It may be slow, so that other connections are sound.
+    Silent,
+    /// The connection failed, or its server is not the one that takes writes.
+    Gone,
+}
+
 /// The connection that listens for changes.
 pub(crate) struct Listener {
     connection: PgListener,
+    /// That of the hosts when it was connected.
+    epoch: u64,
     database: Arc<Database>,
     subscribers: Arc<Subscribers>,
     pruned_at: Option<Instant>,
@@ -42,8 +54,10 @@ impl Listener {
         database: Arc<Database>,
         subscribers: Arc<Subscribers>,
     ) -> Result<Self, Fault> {
+        let (connection, epoch) = listen(&database).await?;
         Ok(Self {
-            connection: listen(&database).await?,
+            connection,
+            epoch,
             database,
             subscribers,
             pruned_at: None,
@@ -53,18 +67,19 @@ impl Listener {
     /// Listens until `closing` is told or dropped.
     pub(crate) async fn run(mut self, mut closing: oneshot::Receiver<()>) {
         loop {
-            tokio::select! {
+            let loss = tokio::select! {
                 _ = &mut closing => return,
-                () = self.hear() => {}
+                loss = self.hear() => loss,
+            };
+            tracing::warn!(?loss, "the connection that hears of changes was lost");
+            if loss == Loss::Gone {
+                self.database.forget_idle();
             }
-            tracing::warn!("the connection that hears of changes was lost");
-            // The server is gone, or another one took its place.
-            self.database.forget_idle();
             let database = self.database.clone();
             let connected = reconnect(&database);
             tokio::pin!(connected);
             let mut tell = interval(RETRY);
-            self.connection = loop {
+            (self.connection, self.epoch) = loop {
                 tokio::select! {
                     _ = &mut closing => return,
                     connection = &mut connected => break connection,
@@ -78,18 +93,18 @@ impl Listener {
     }
 
     /// Hears until the connection is lost.
-    async fn hear(&mut self) {
+    async fn hear(&mut self) -> Loss {
         let mut ask = interval(ASK);
         ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 heard = self.connection.try_recv() => match heard {
                     Ok(Some(notification)) => self.subscribers.heard(notification.payload()),
-                    Ok(None) | Err(_) => return,
+                    Ok(None) | Err(_) => return Loss::Gone,
                 },
                 _ = ask.tick() => {
-                    if !self.ask().await {
-                        return;
+                    if let Err(loss) = self.ask().await {
+                        return loss;
                     }
                     self.prune();
                 }
@@ -97,19 +112,27 @@ impl Listener {
         }
     }
 
-    /// Asks the server whether it is still there: a connection that lost its peer is silent as well.
-    /// Notifications of what was committed before the question come before the answer.
-    async fn ask(&mut self) -> bool {
+    /// Asks the server whether it is still there and takes writes: a connection that lost its peer is
+    /// silent as well, and so is a server that nobody writes to any more. Notifications of what was
+    /// committed before the question come before the answer.
+    async fn ask(&mut self) -> Result<(), Loss> {
         let asked = std::time::Instant::now();
-        let question = sqlx::raw_sql("SELECT 1").execute(&mut self.connection);
-        if !matches!(timeout(ANSWER, question).await, Ok(Ok(_))) {
-            return false;
+        // On at a standby, and by the default of new transactions.
+        let question = sqlx::raw_sql("SHOW transaction_read_only");
+        // To its end: a notification may come after the row.
+        let question = question.fetch_all(&mut self.connection);
+        let answer = timeout(ANSWER, question).await.map_err(|_| Loss::Silent)?;
+        let answer = answer.map_err(|_| Loss::Gone)?;
+        let read_only = answer.first().map(|row| row.try_get(0));
+        let takes_writes = matches!(read_only, Some(Ok("off")));
+        if !takes_writes || self.epoch != self.database.hosts.epoch() {
+            return Err(Loss::Gone);
         }
         while let Some(notification) = self.connection.next_buffered() {
             self.subscribers.heard(notification.payload());
         }
         self.subscribers.up_to_date(asked);
-        true
+        Ok(())
     }
 
     fn prune(&mut self) {
@@ -132,20 +155,22 @@ impl Listener {
     }
 }
 
-async fn reconnect(database: &Database) -> PgListener {
+async fn reconnect(database: &Database) -> (PgListener, u64) {
     loop {
         match listen(database).await {
-            Ok(connection) => return connection,
+            Ok(listening) => return listening,
             Err(fault) => tracing::debug!(?fault, "changes cannot be heard yet"),
         }
         sleep(RETRY).await;
     }
 }
 
-async fn listen(database: &Database) -> Result<PgListener, Fault> {
+/// The connection and the epoch of the hosts in which it was made.
+async fn listen(database: &Database) -> Result<(PgListener, u64), Fault> {
     let listening = timeout(CONNECT, async {
         // Finds out which host takes writes.
         database.keep(database.hosts.connect().await?);
+        let (host, epoch) = database.hosts.writable();
         // The driver listens only on a connection of one of its pools.
         let pool = PgPoolOptions::new()
             .max_connections(1)
@@ -153,12 +178,12 @@ async fn listen(database: &Database) -> Result<PgListener, Fault> {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
-            .connect_lazy_with(database.hosts.writable());
+            .connect_lazy_with(host);
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         listener.ignore_pool_close_event(true);
         listener.listen(CHANNEL).await?;
-        Ok(listener)
+        Ok((listener, epoch))
     });
     listening
         .await

@@ -135,6 +135,11 @@ fn split_hosts(url: &str) -> Result<Vec<String>, StoreError> {
         let key = pair.split('=').next().unwrap_or_default();
         let key = percent_decode_str(key).decode_utf8_lossy();
         if !PARAMETERS.contains(&&*key) && !key.starts_with("options[") {
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+            // It may be a part of the password that was not encoded.
+            if tail.contains('@') || !key.chars().all(plain) {
+                return Err(wrong("one of its parameters is not known"));
+            }
             return Err(wrong(&format!("its parameter {key} is not known")));
         }
     }
@@ -205,10 +210,23 @@ mod tests {
             "postgres://u:hunter2@db1/x?passwd=hunter2",
             "mysql://u:hunter2@db1/x",
             "postgres://u:hunter2/@db1/x",
+            "postgres://u:abc?hunter2@db1/x",
+            "postgres://u:abc?hunter2#@db1/x",
+            "postgres://u:abc?hunter2%40db1/x",
+            "postgres://u:abc?&hunter2&@db1/x",
         ] {
             let error = url.parse::<PostgresOptions>().unwrap_err();
             assert!(!format!("{error:?} {error}").contains("hunter2"), "{url}");
         }
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_known_is_named() {
+        let error = "postgres://u@db1/x?ssl_mode=require".parse::<PostgresOptions>();
+        let StoreError::Backend { source } = error.unwrap_err() else {
+            panic!("it is another error");
+        };
+        assert!(source.to_string().contains("ssl_mode"), "{source}");
     }
 
     #[test]

@@ -13,8 +13,11 @@ const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_initial.sql")];
 /// Names the advisory lock under which the schema changes: "dsm mig".
 const LOCK: i64 = 0x64_736d_206d_6967;
 
+/// How long the server has to tell the version of the schema.
+const ANSWER: Duration = Duration::from_secs(4);
+
 /// How long a server waits for the steps of another one, and takes for its own.
-const LIMIT: Duration = Duration::from_mins(2);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Brings the schema up to date.
 ///
@@ -24,7 +27,10 @@ const LIMIT: Duration = Duration::from_mins(2);
 /// another program; both are left as they are.
 pub(crate) async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    if version(connection).await? == known {
+    let found = timeout(ANSWER, version(connection)).await;
+    let found =
+        found.map_err(|_| unavailable("the database did not tell the version of its schema"))??;
+    if found == known {
         return Ok(());
     }
     let steps = timeout(LIMIT, step(connection, known)).await;

@@ -42,7 +42,7 @@ enum Place {
 impl PostgresSnapshot {
     pub(crate) async fn begin(hosts: &Hosts) -> Result<Self, StoreError> {
         let begun = timeout(LIMIT, async {
-            let mut connection = hosts.connect().await?;
+            let mut connection = hosts.connect().await?.connection;
             // Not by `Transaction`, which borrows its connection. Whoever reads may take long from
             // page to page.
             sqlx::raw_sql(

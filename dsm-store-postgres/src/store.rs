@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::changes::Subscribers;
-use crate::database::{Database, Work};
+use crate::database::{Database, Failure, Work};
 use crate::fault::{Fault, closed, unavailable};
 use crate::listener::Listener;
 use crate::options::PostgresOptions;
@@ -50,13 +50,13 @@ impl PostgresStore {
     /// - [`StoreError::Corrupt`]: the schema `dsm` is of another program.
     /// - [`StoreError::Backend`]: the server may lose commits, see
     ///   [`PostgresOptions::accept_data_loss`], or is too old.
-    /// - [`StoreError::Unavailable`]: no host that takes writes was reached.
+    /// - [`StoreError::Unavailable`]: no host that takes writes was reached, or it did not answer.
     pub async fn open(options: impl Into<PostgresOptions>) -> Result<Self, StoreError> {
         let database = Arc::new(Database::new(&options.into()));
-        let mut connection = database.hosts.connect().await.map_err(Fault::told)?;
-        let migrated = schema::migrate(&mut connection).await;
+        let mut session = database.hosts.connect().await.map_err(Fault::told)?;
+        let migrated = schema::migrate(&mut session.connection).await;
         migrated.map_err(Fault::told)?;
-        database.keep(connection);
+        database.keep(session);
         let subscribers = Arc::new(Subscribers::new()?);
         let listener = Listener::connect(database.clone(), subscribers.clone()).await;
         let listener = listener.map_err(Fault::told)?;
@@ -114,7 +114,7 @@ impl Store for PostgresStore {
         let (database, subscribers) = (self.database.clone(), self.subscribers.clone());
         // Subscribers are told even when nobody waits any more.
         let task = tokio::spawn(async move {
-            let result = database.serve(&commit).await;
+            let result = database.serve(&commit).await.map_err(Failure::of_commit);
             if let Some(notice) = &notice {
                 match &result {
                     Ok(()) => subscribers.done(notice),

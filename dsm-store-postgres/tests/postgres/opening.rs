@@ -1,14 +1,20 @@
 //! What is found and refused when a store is opened.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use dsm_core::store::{Store as _, StoreError};
 use dsm_store_postgres::PostgresStore;
 use dsm_test_servers::postgres::Postgres;
+use dsm_test_servers::proxy::Proxy;
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
-use crate::support::{KIND, Lent, chain, create, eventually, open, options, server, through};
+use crate::support::{
+    KIND, Lent, chain, create, eventually, is_unavailable, open, options, server, through,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_servers_open_an_empty_database_at_once() {
@@ -68,6 +74,38 @@ async fn a_schema_that_an_administrator_made_is_used() {
     let store = open(database.url()).await;
     create(&store, 1).await.unwrap();
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_black_hole_while_a_store_is_opened_is_told_in_time() {
+    let server = Postgres::start_with(&[]).unwrap();
+    open(&server.url()).await.close().await;
+    let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], server.port()))).unwrap();
+    let url = through(&server.url(), &proxy.address().to_string());
+    let is_any = |condition: &str| {
+        let count = format!("SELECT count(*) FROM pg_stat_activity WHERE {condition}");
+        server.sql(&count).unwrap() != "0"
+    };
+    let opened = thread::scope(|scope| {
+        // Holds up the first look at the schema until the network is gone.
+        scope.spawn(|| {
+            let held = server.sql("LOCK TABLE dsm.schema_version; SELECT pg_sleep(60)");
+            held.expect_err("its session is ended");
+        });
+        while !is_any("wait_event = 'PgSleep'") {}
+        let opened = tokio::spawn(PostgresStore::open(options(&url)));
+        while !is_any("wait_event_type = 'Lock'") {
+            assert!(!opened.is_finished());
+        }
+        proxy.black_hole();
+        let sleeping = "FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        let end = format!("SELECT pg_terminate_backend(pid) {sleeping}");
+        server.sql(&end).unwrap();
+        opened
+    });
+    let opened = timeout(Duration::from_secs(8), opened).await;
+    let opened = opened.expect("it is told in time").unwrap();
+    assert!(is_unavailable(&opened), "{opened:?}");
 }
 
 #[tokio::test]
