@@ -3,6 +3,11 @@ use std::time::Duration;
 use dsm_core::store::StoreError;
 use redis::{ErrorKind, RedisError};
 
+/// What a server is or has, by which the store would not keep its word.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unsafe(pub(crate) String);
+
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -78,6 +83,14 @@ pub(crate) fn told(name: &str, error: RedisError) -> StoreError {
         },
     };
     StoreError::unavailable(reason, error)
+}
+
+/// What is said of a replica.
+pub(crate) fn replica(name: &str) -> StoreError {
+    StoreError::Unavailable {
+        reason: format!("{name} is a replica: name its master or use Sentinel"),
+        source: None,
+    }
 }
 
 pub(crate) fn slow(name: &str, after: Duration) -> StoreError {

@@ -143,6 +143,17 @@ impl Link {
             })?;
             attempts += 1;
             let error = match sending.run(&mut live).await {
+                // While it was read the server may have been replaced, and the changes are told of
+                // another one by now.
+                Ok(_) if resend == Resend::Once && !live.is_current() => {
+                    if attempts == 1 {
+                        continue;
+                    }
+                    return Err(Fault::lost(StoreError::Unavailable {
+                        reason: format!("{} was replaced meanwhile: try again", self.target.name()),
+                        source: None,
+                    }));
+                }
                 Ok(value) => return Ok((value, live)),
                 Err(error) => error,
             };

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use dsm_core::store::StoreError;
 use redis::{Value, cmd, from_redis_value};
 
-use crate::fault::unexpected;
+use crate::fault::{Unsafe, unexpected};
 use crate::keys::Keys;
 use crate::link::{Link, Resend};
 use crate::read::text;
@@ -13,8 +13,6 @@ use crate::scripts;
 
 /// The version of what is stored.
 const VERSION: i64 = 1;
-/// The oldest Redis that knows scripts with flags.
-const REDIS: u32 = 7;
 
 /// By each of these an acknowledged write survives a crash, and nothing is evicted.
 const SETTINGS: [(&str, &str); 4] = [
@@ -24,40 +22,6 @@ const SETTINGS: [(&str, &str); 4] = [
     ("no-appendfsync-on-rewrite", "no"),
     ("maxmemory-policy", "noeviction"),
 ];
-
-/// A setting under which the store would not keep its word.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Unsafe(String);
-
-/// Refuses a Redis that is too old, a cluster or a replica.
-pub(crate) async fn check_server(link: &Link, name: &str) -> Result<(), StoreError> {
-    let info = link.command(&cmd("INFO"), Resend::Once).await?;
-    let info: String = from_redis_value(info).map_err(|_| unexpected())?;
-    let field = |name: &str| {
-        info.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-    };
-    let version = field("redis_version").unwrap_or_default();
-    let major = version.split('.').next().and_then(|part| part.parse().ok());
-    if major.is_none_or(|major: u32| major < REDIS) {
-        return Err(StoreError::backend(Unsafe(format!(
-            "{name} is version {version:?}: version {REDIS} or newer is needed"
-        ))));
-    }
-    if field("cluster_enabled") == Some("1") {
-        return Err(StoreError::backend(Unsafe(format!(
-            "{name} is a cluster: use one server, with replicas and Sentinel if it must not fail"
-        ))));
-    }
-    if field("role") == Some("slave") {
-        return Err(StoreError::Unavailable {
-            reason: format!("{name} is a replica: name its master or use Sentinel"),
-            source: None,
-        });
-    }
-    Ok(())
-}
 
 /// Refuses settings that lose acknowledged writes.
 pub(crate) async fn check_settings(link: &Link, name: &str) -> Result<(), StoreError> {

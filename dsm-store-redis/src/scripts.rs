@@ -73,4 +73,5 @@ scripts! {
     SNAPSHOT_PAGE: FREES "snapshot_page.lua",
     SNAPSHOT_END: FREES "snapshot_end.lua",
     POSITION: READS "position.lua",
+    WRITABLE: FREES "writable.lua",
 }

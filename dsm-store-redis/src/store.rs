@@ -89,7 +89,6 @@ impl RedisStore {
     async fn connect(options: &RedisOptions, target: Arc<Target>) -> Result<Self, StoreError> {
         let keys = Arc::new(Keys::new(&options.prefix));
         let reading = Link::new(target.clone());
-        open::check_server(&reading, target.name()).await?;
         if !options.accept_data_loss {
             open::check_settings(&reading, target.name()).await?;
         }

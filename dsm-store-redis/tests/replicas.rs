@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use dsm_core::store::{Changed, Store as _, StoreError};
 use dsm_test_servers::redis::with_parameter;
 
+use common::proxy::Proxy;
 use common::{create, next, open, operation, record, start};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,4 +122,91 @@ async fn an_unknown_master_is_told() {
         error.to_string().contains("a master called other"),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demoted_master_is_not_believed() {
+    let master = start(&[]);
+    let replica = master.replica().unwrap();
+    let store = open(&master.url()).await.unwrap();
+    store.commit(create(1)).await.unwrap();
+    let mut changes = store.changes();
+    let port = replica.port().to_string();
+    replica.cli(&["replicaof", "no", "one"]).unwrap();
+    master.cli(&["replicaof", "127.0.0.1", &port]).unwrap();
+    assert_eq!(next(&mut changes).await, Changed::Unknown);
+
+    // Nor is it read, once that is known.
+    let start = Instant::now();
+    let error = loop {
+        match store.find(record(1, 0).key).await {
+            Err(error) => break error.to_string(),
+            Ok(_) => assert!(start.elapsed() < Duration::from_secs(30), "it is read"),
+        }
+    };
+    assert!(error.contains("is a replica"), "{error}");
+    let other = open(&replica.url()).await.unwrap();
+    other.commit(create(2)).await.unwrap();
+    let replicated = || master.cli(&["hlen", "{dsm}:records"]).unwrap();
+    while replicated().trim() != "2" {
+        assert!(start.elapsed() < Duration::from_secs(30), "no replication");
+    }
+
+    let back = Instant::now();
+    master.cli(&["replicaof", "no", "one"]).unwrap();
+    loop {
+        match changes.next().await {
+            Some(Changed::UpToDate(at)) => {
+                assert!(at >= back, "told so while it was a replica");
+                break;
+            }
+            changed => assert!(changed.is_some()),
+        }
+    }
+    let found = until_it_answers(|| store.find(record(2, 0).key)).await;
+    assert_eq!(found, Some(record(2, 10)));
+    other.close().await;
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_and_reads_are_of_one_server() {
+    let old = start(&[]);
+    let new = old.replica().unwrap();
+    let proxy = Proxy::start(old.port()).await;
+    let store = open(&old.url_at(proxy.port())).await.unwrap();
+    store.commit(create(1).named(operation(1))).await.unwrap();
+    store.find(record(1, 0).key).await.unwrap();
+    let mut changes = store.changes();
+
+    // Only the connection that reads is moved.
+    new.cli(&["replicaof", "no", "one"]).unwrap();
+    let other = open(&new.url()).await.unwrap();
+    other.commit(create(2)).await.unwrap();
+    proxy.lead_to(new.port());
+    let clients = old.cli(&["client", "list"]).unwrap();
+    let reading = clients.lines().find(|line| line.contains("cmd=hget"));
+    let id = reading.unwrap().split_once(' ').unwrap().0;
+    let id = id.strip_prefix("id=").unwrap();
+    old.cli(&["client", "kill", "id", id]).unwrap();
+    let start = Instant::now();
+    while until_it_answers(|| store.find(record(2, 0).key))
+        .await
+        .is_none()
+    {
+        assert!(start.elapsed() < Duration::from_secs(30), "it stays");
+    }
+    let moved = Instant::now();
+    loop {
+        match changes.next().await {
+            Some(Changed::Unknown) => break,
+            Some(Changed::UpToDate(at)) => assert!(at < moved, "told of another server"),
+            changed => assert!(changed.is_some()),
+        }
+    }
+    // Now the changes are those of the new one.
+    other.commit(create(3)).await.unwrap();
+    while next(&mut changes).await != Changed::Record(record(3, 0).key) {}
+    other.close().await;
+    store.close().await;
 }
