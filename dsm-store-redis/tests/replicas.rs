@@ -6,11 +6,12 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use dsm_core::store::{Changed, Store as _, StoreError};
-use dsm_test_servers::redis::with_parameter;
+use dsm_core::store::{Changed, LogRecord, ServerId, Store as _, StoreError};
+use dsm_core::time::Timestamp;
+use dsm_test_servers::redis::{Redis, with_parameter};
 
 use common::proxy::Proxy;
-use common::{create, next, open, operation, record, start};
+use common::{KIND, create, next, open, operation, record, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_is_refused() {
@@ -208,5 +209,53 @@ async fn changes_and_reads_are_of_one_server() {
     other.commit(create(3)).await.unwrap();
     while next(&mut changes).await != Changed::Record(record(3, 0).key) {}
     other.close().await;
+    store.close().await;
+}
+
+/// How many changes of keys the server has made.
+fn written(server: &Redis) -> u64 {
+    let info = server.cli(&["info", "persistence"]).unwrap();
+    let mut lines = info.lines();
+    let count = lines.find_map(|line| line.strip_prefix("rdb_changes_since_last_save:"));
+    count.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_already_is_written_again_for_the_replicas() {
+    let master = start(&[]);
+    let store = open(&master.url()).await.unwrap();
+    let batch = LogRecord {
+        server: ServerId([1; 16]),
+        sequence: 1,
+        last_sequence: 1,
+        from: Timestamp::UNIX_EPOCH,
+        until: Timestamp::UNIX_EPOCH,
+        terms: Vec::new(),
+        body: vec![1],
+    };
+    let set = || create(1).named(operation(1));
+    store.commit(set()).await.unwrap();
+    assert!(!store.resolve(operation(2)).await.unwrap());
+    store.append_log(vec![batch.clone()]).await.unwrap();
+    store.advance_ids(KIND, 7).await.unwrap();
+
+    let before = written(&master);
+    store.commit(set()).await.unwrap();
+    assert_eq!(written(&master), before + 1, "a set that took effect");
+    assert!(store.resolve(operation(1)).await.unwrap());
+    assert_eq!(written(&master), before + 2, "that it took effect");
+    assert!(!store.resolve(operation(2)).await.unwrap());
+    assert_eq!(written(&master), before + 3, "that it did not");
+    let given_up = store.commit(create(2).named(operation(2))).await;
+    assert!(
+        matches!(given_up, Err(StoreError::GivenUp(_))),
+        "{given_up:?}"
+    );
+    assert_eq!(written(&master), before + 4, "a set that was given up");
+    store.append_log(vec![batch]).await.unwrap();
+    assert_eq!(written(&master), before + 5, "a batch that is there");
+    store.advance_ids(KIND, 3).await.unwrap();
+    assert_eq!(written(&master), before + 6, "numbers that are beyond");
+    assert_eq!(store.next_id(KIND).await.unwrap(), 8);
     store.close().await;
 }

@@ -15,8 +15,11 @@ local settlements, changes, puts = tonumber(take()), tonumber(take()), tonumber(
 if operation ~= '' then
   operation = OPERATION .. operation
   local known = call('GET', operation)
-  if known == 'done' then return {'ok', 0} end
-  if known then return {'given up'} end
+  if known then
+    -- Written again for WAIT, as in resolve.lua.
+    call('SET', operation, known, 'PX', remembered)
+    return known == 'done' and {'ok', 0} or {'given up'}
+  end
 end
 
 local settled = {}
