@@ -336,3 +336,36 @@ async fn a_set_without_room_is_refused_whole() {
     store.probe().await.unwrap();
     store.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_stops_a_set_before_it_begins() {
+    let server = start(&[]);
+    let store = open(&server.url()).await.unwrap();
+    store.commit(create(1)).await.unwrap();
+    store.commit(create(2)).await.unwrap();
+
+    // Kind 3 and id 2; revision 1 and nothing else, or more terms than there are bytes.
+    let key = r"'\0\3\0\0\0\0\0\0\0\2'";
+    for damage in [
+        r"'\0\0\0\0\0\0\0\1'",
+        r"'\0\0\0\0\0\0\0\1' .. string.rep('\255', 21)",
+    ] {
+        let script = format!("return redis.call('HSET', KEYS[1], {key}, {damage})");
+        server
+            .cli(&["eval", &script, "1", "{dsm}:records"])
+            .unwrap();
+        let set = ChangeSet::default()
+            .delete(record(1, 0).key, 1)
+            .delete(record(2, 0).key, 1)
+            .create(record(3, 10));
+        let refused = store.commit(set).await;
+        assert!(
+            matches!(refused, Err(StoreError::Corrupt(_))),
+            "{refused:?}"
+        );
+        let found = store.find_by(KIND, &common::term(1)).await.unwrap();
+        assert_eq!(found, Some(record(1, 10)));
+        assert_eq!(store.find(record(3, 0).key).await.unwrap(), None);
+    }
+    store.close().await;
+}

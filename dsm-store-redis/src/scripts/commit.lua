@@ -42,6 +42,8 @@ for i = 1, changes do
     return {'revision', key}
   end
   if what ~= 'check' then
+    -- The index is left by what the old record says, which must be said before anything is written.
+    if old and (#old < 29 or terms_end(old) > #old) then return {'damaged', key} end
     altered[key] = true
     told[#told + 1] = key
     records[#records + 1] = {key = key, old = old, new = new ~= '' and new}
