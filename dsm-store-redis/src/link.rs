@@ -7,7 +7,7 @@ use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value, cmd};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::fault::{Fault, is_answer, is_elsewhere, told};
+use crate::fault::{Fault, is_answer, is_elsewhere, is_vanished, told};
 use crate::keys::Keys;
 use crate::scripts::Script;
 use crate::target::{Live, Target};
@@ -158,7 +158,7 @@ impl Link {
                 Err(error) => error,
             };
             let answered = is_answer(&error);
-            if !answered || is_elsewhere(&error) {
+            if !answered || is_elsewhere(&error) || is_vanished(&error) {
                 live.give_up();
             }
             // A server that is no master has done nothing.

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use dsm_core::store::StoreError;
 use redis::{Value, cmd, from_redis_value};
 
-use crate::fault::{Unsafe, unexpected};
+use crate::fault::{Unsafe, told, unexpected, vanished};
 use crate::keys::Keys;
 use crate::link::{Link, Resend};
 use crate::read::text;
 use crate::scripts;
+use crate::target::Live;
 
 /// The version of what is stored.
 const VERSION: i64 = 1;
@@ -24,18 +25,18 @@ const SETTINGS: [(&str, &str); 4] = [
 ];
 
 /// Refuses settings that lose acknowledged writes.
-pub(crate) async fn check_settings(link: &Link, name: &str) -> Result<(), StoreError> {
+pub(crate) async fn check_settings(live: &mut Live, name: &str) -> Result<(), StoreError> {
     let mut question = cmd("CONFIG");
     question.arg("GET");
     for (setting, _) in SETTINGS {
         question.arg(setting);
     }
-    let answer = link.command(&question, Resend::Once).await;
+    let answer = question.query_async(&mut live.connection).await;
     let found: HashMap<String, String> = match answer {
-        Ok(answer) => from_redis_value(answer).map_err(|_| unexpected())?,
+        Ok(found) => found,
         // Redis answered, and did not tell.
-        Err(fault) if !fault.sent && is_refusal(&fault.error) => HashMap::new(),
-        Err(fault) => return Err(fault.into()),
+        Err(error) if matches!(error.code(), Some("NOPERM" | "ERR")) => HashMap::new(),
+        Err(error) => return Err(told(name, error)),
     };
     for (setting, needed) in SETTINGS {
         let problem = match found.get(setting).map(String::as_str) {
@@ -56,20 +57,19 @@ pub(crate) async fn check_settings(link: &Link, name: &str) -> Result<(), StoreE
     Ok(())
 }
 
-fn is_refusal(error: &StoreError) -> bool {
-    let (StoreError::Unavailable {
-        source: Some(source),
-        ..
+/// Refuses a server without the store, which had one when it was opened.
+pub(crate) async fn check_presence(
+    live: &mut Live,
+    keys: &Keys,
+    name: &str,
+) -> Result<(), StoreError> {
+    let mut version = cmd("GET");
+    version.arg(keys.schema());
+    let found = version.query_async(&mut live.connection).await;
+    match found.map_err(|error| told(name, error))? {
+        Value::Nil => Err(vanished(name)),
+        _ => Ok(()),
     }
-    | StoreError::Backend { source }) = error
-    else {
-        return false;
-    };
-    let error = source.downcast_ref::<redis::RedisError>();
-    matches!(
-        error.and_then(redis::RedisError::code),
-        Some("NOPERM" | "ERR")
-    )
 }
 
 /// Finds the store's version, or makes a new store where there is nothing.

@@ -14,6 +14,8 @@ use redis::{
 
 use crate::current::{Current, Term};
 use crate::fault::{replica, slow, told};
+use crate::keys::Keys;
+use crate::open;
 use crate::options::{Address, Login, Place, RedisOptions, Tls};
 use crate::server::Server;
 
@@ -63,6 +65,10 @@ pub(crate) struct Target {
     name: String,
     place: Where,
     current: Current,
+    keys: Arc<Keys>,
+    accept_data_loss: bool,
+    /// Whether the store was found or made.
+    is_open: AtomicBool,
 }
 
 enum Where {
@@ -124,12 +130,25 @@ impl Target {
             name,
             place,
             current: Current::default(),
+            keys: Arc::new(Keys::new(&options.prefix)),
+            accept_data_loss: options.accept_data_loss,
+            is_open: AtomicBool::new(false),
         })
     }
 
     /// What messages call it.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The keys of the store.
+    pub(crate) fn keys(&self) -> &Arc<Keys> {
+        &self.keys
+    }
+
+    /// From now on only servers that have the store are connected to.
+    pub(crate) fn opened(&self) {
+        self.is_open.store(true, Ordering::Release);
     }
 
     /// A new connection to the master. When it is another server than before, the connections to
@@ -201,7 +220,7 @@ impl Target {
         let mut live = connected.map_err(|error| told(name, error))?;
         let server = Server::ask(&mut live).await;
         let server = server.map_err(|error| told(name, error))?;
-        if let Err(error) = server.check(name) {
+        if let Err(error) = self.check(&server, &mut live, name).await {
             self.current.refuse(&server.run);
             return Err(error);
         }
@@ -211,6 +230,21 @@ impl Target {
         }
         live.term = Some(self.current.accept(&server.run));
         Ok(Some(live))
+    }
+
+    /// Refuses a server on which the store would not keep its word, or is not.
+    async fn check(&self, server: &Server, live: &mut Live, name: &str) -> Result<(), StoreError> {
+        server.check(name)?;
+        if server.is_replica {
+            return Ok(());
+        }
+        if !self.accept_data_loss {
+            open::check_settings(live, name).await?;
+        }
+        if self.is_open.load(Ordering::Acquire) {
+            open::check_presence(live, &self.keys, name).await?;
+        }
+        Ok(())
     }
 
     /// What is said of an answer that did not come.

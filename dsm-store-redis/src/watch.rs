@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::current::Term;
 use crate::encoding::{decode_number, decode_record_key};
-use crate::fault::{is_answer, is_elsewhere, unexpected};
+use crate::fault::{is_answer, is_elsewhere, is_vanished, unexpected};
 use crate::keys::Keys;
 use crate::link::Sending;
 use crate::read::{array, bytes, integer, next, text};
@@ -174,12 +174,12 @@ impl Reader {
                 source: None,
             }),
             // It does not write at present, and may again.
-            Err(error) if is_answer(&error) && !is_elsewhere(&error) => {
+            Err(error) if is_answer(&error) && !is_elsewhere(&error) && !is_vanished(&error) => {
                 tracing::debug!(%error, "it is not known whether all changes were told");
                 Ok(false)
             }
             Err(error) => Err(StoreError::unavailable(
-                "the server for changes is no longer the master",
+                "the server for changes is no longer the master, or without the store",
                 error,
             )),
         }

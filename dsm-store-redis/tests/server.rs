@@ -369,3 +369,45 @@ async fn a_damaged_record_stops_a_set_before_it_begins() {
     }
     store.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_vanished_is_not_begun_anew() {
+    let server = start(&[]);
+    let store = open(&server.url()).await.unwrap();
+    store.commit(create(1)).await.unwrap();
+    store.next_id(KIND).await.unwrap();
+    let mut changes = store.changes();
+    server.cli(&["flushall"]).unwrap();
+    let vanished = |error: StoreError| {
+        let told = error.to_string();
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{told}");
+        assert!(told.contains("the store has vanished"), "{told}");
+    };
+    vanished(store.commit(create(1)).await.expect_err("a commit"));
+    vanished(store.advance_ids(KIND, 9).await.expect_err("numbers"));
+    assert_eq!(common::next(&mut changes).await, Changed::Unknown);
+    vanished(store.find(record(1, 0).key).await.expect_err("a read"));
+    assert_eq!(server.cli(&["dbsize"]).unwrap().trim(), "0");
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_are_asked_for_again_by_every_connection() {
+    let server = start(&[]);
+    let store = open(&server.url()).await.unwrap();
+    store.commit(create(1)).await.unwrap();
+    let mut changes = store.changes();
+    let set = ["config", "set", "appendfsync", "everysec"];
+    server.cli(&set).unwrap();
+    server.cli(&["client", "kill", "type", "normal"]).unwrap();
+    assert_eq!(common::next(&mut changes).await, Changed::Unknown);
+    let error = loop {
+        match store.commit(create(2)).await {
+            Err(StoreError::Unavailable { .. } | StoreError::OutcomeUnknown { .. }) => {}
+            other => break other.expect_err("it is refused"),
+        }
+    };
+    let told = error.source().expect("it says why").to_string();
+    assert!(told.contains("set appendfsync to always"), "{told}");
+    store.close().await;
+}
