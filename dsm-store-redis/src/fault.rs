@@ -3,6 +3,11 @@ use std::time::Duration;
 use dsm_core::store::StoreError;
 use redis::{ErrorKind, RedisError};
 
+/// What a server is or has, by which the store would not keep its word.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unsafe(pub(crate) String);
+
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -52,6 +57,7 @@ pub(crate) fn told(name: &str, error: RedisError) -> StoreError {
         }
         Some("READONLY") => format!("{name} is a replica: name its master or use Sentinel"),
         Some("MASTERDOWN" | "LOADING") => format!("{name} is not ready yet: try again"),
+        Some(VANISHED) => return vanished(name),
         Some("MISCONF") => format!("{name} cannot write to its disk: check its disk and log"),
         Some("BUSY") => format!("{name} is busy with a script of someone else"),
         Some("NOREPLICAS") => format!("{name} misses the replicas of min-replicas-to-write"),
@@ -78,6 +84,30 @@ pub(crate) fn told(name: &str, error: RedisError) -> StoreError {
         },
     };
     StoreError::unavailable(reason, error)
+}
+
+/// What present.lua refuses with.
+const VANISHED: &str = "VANISHED";
+
+/// Whether what the store was opened with is gone.
+pub(crate) fn is_vanished(error: &RedisError) -> bool {
+    error.code() == Some(VANISHED)
+}
+
+/// What is said of a server that lost what the store was opened with.
+pub(crate) fn vanished(name: &str) -> StoreError {
+    StoreError::Unavailable {
+        reason: format!("the store has vanished from {name}: bring its data back, or start anew"),
+        source: None,
+    }
+}
+
+/// What is said of a replica.
+pub(crate) fn replica(name: &str) -> StoreError {
+    StoreError::Unavailable {
+        reason: format!("{name} is a replica: name its master or use Sentinel"),
+        source: None,
+    }
 }
 
 pub(crate) fn slow(name: &str, after: Duration) -> StoreError {

@@ -74,10 +74,6 @@ impl Keys {
         self.named("records")
     }
 
-    pub(crate) fn numbers(&self) -> String {
-        self.named("numbers")
-    }
-
     pub(crate) fn changes(&self) -> String {
         self.named("changes")
     }

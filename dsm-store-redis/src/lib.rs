@@ -12,9 +12,9 @@
 //! # What Redis must allow
 //!
 //! The user needs all commands that read and write keys, scripts (`EVALSHA`, `EVAL`), `INFO`, `SCAN`,
-//! `WAIT`, behind Sentinel `ROLE`, and `CONFIG GET` unless its settings are taken on trust; and of
+//! `WAIT`, and `CONFIG GET` unless its settings are taken on trust; and of
 //! the keys those of `{prefix}:*`. In the terms of an access control list:
-//! `~{prefix}:* +@all -@dangerous +info +config|get +role`.
+//! `~{prefix}:* +@all -@dangerous +info +config|get`.
 //!
 //! # What a failover can lose
 //!
@@ -41,6 +41,7 @@
 //! ```
 #![deny(missing_docs)]
 
+mod current;
 mod encoding;
 mod fault;
 mod keys;
@@ -49,6 +50,7 @@ mod open;
 mod options;
 mod read;
 mod scripts;
+mod server;
 mod snapshot;
 mod store;
 mod target;

@@ -7,7 +7,7 @@ use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value, cmd};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::fault::{Fault, is_answer, is_elsewhere, told};
+use crate::fault::{Fault, is_answer, is_elsewhere, is_vanished, told};
 use crate::keys::Keys;
 use crate::scripts::Script;
 use crate::target::{Live, Target};
@@ -143,11 +143,22 @@ impl Link {
             })?;
             attempts += 1;
             let error = match sending.run(&mut live).await {
+                // While it was read the server may have been replaced, and the changes are told of
+                // another one by now.
+                Ok(_) if resend == Resend::Once && !live.is_current() => {
+                    if attempts == 1 {
+                        continue;
+                    }
+                    return Err(Fault::lost(StoreError::Unavailable {
+                        reason: format!("{} was replaced meanwhile: try again", self.target.name()),
+                        source: None,
+                    }));
+                }
                 Ok(value) => return Ok((value, live)),
                 Err(error) => error,
             };
             let answered = is_answer(&error);
-            if !answered || is_elsewhere(&error) {
+            if !answered || is_elsewhere(&error) || is_vanished(&error) {
                 live.give_up();
             }
             // A server that is no master has done nothing.

@@ -5,16 +5,15 @@ use std::collections::HashMap;
 use dsm_core::store::StoreError;
 use redis::{Value, cmd, from_redis_value};
 
-use crate::fault::unexpected;
+use crate::fault::{Unsafe, told, unexpected, vanished};
 use crate::keys::Keys;
 use crate::link::{Link, Resend};
 use crate::read::text;
 use crate::scripts;
+use crate::target::Live;
 
 /// The version of what is stored.
 const VERSION: i64 = 1;
-/// The oldest Redis that knows scripts with flags.
-const REDIS: u32 = 7;
 
 /// By each of these an acknowledged write survives a crash, and nothing is evicted.
 const SETTINGS: [(&str, &str); 4] = [
@@ -25,53 +24,19 @@ const SETTINGS: [(&str, &str); 4] = [
     ("maxmemory-policy", "noeviction"),
 ];
 
-/// A setting under which the store would not keep its word.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Unsafe(String);
-
-/// Refuses a Redis that is too old, a cluster or a replica.
-pub(crate) async fn check_server(link: &Link, name: &str) -> Result<(), StoreError> {
-    let info = link.command(&cmd("INFO"), Resend::Once).await?;
-    let info: String = from_redis_value(info).map_err(|_| unexpected())?;
-    let field = |name: &str| {
-        info.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-    };
-    let version = field("redis_version").unwrap_or_default();
-    let major = version.split('.').next().and_then(|part| part.parse().ok());
-    if major.is_none_or(|major: u32| major < REDIS) {
-        return Err(StoreError::backend(Unsafe(format!(
-            "{name} is version {version:?}: version {REDIS} or newer is needed"
-        ))));
-    }
-    if field("cluster_enabled") == Some("1") {
-        return Err(StoreError::backend(Unsafe(format!(
-            "{name} is a cluster: use one server, with replicas and Sentinel if it must not fail"
-        ))));
-    }
-    if field("role") == Some("slave") {
-        return Err(StoreError::Unavailable {
-            reason: format!("{name} is a replica: name its master or use Sentinel"),
-            source: None,
-        });
-    }
-    Ok(())
-}
-
 /// Refuses settings that lose acknowledged writes.
-pub(crate) async fn check_settings(link: &Link, name: &str) -> Result<(), StoreError> {
+pub(crate) async fn check_settings(live: &mut Live, name: &str) -> Result<(), StoreError> {
     let mut question = cmd("CONFIG");
     question.arg("GET");
     for (setting, _) in SETTINGS {
         question.arg(setting);
     }
-    let answer = link.command(&question, Resend::Once).await;
+    let answer = question.query_async(&mut live.connection).await;
     let found: HashMap<String, String> = match answer {
-        Ok(answer) => from_redis_value(answer).map_err(|_| unexpected())?,
+        Ok(found) => found,
         // Redis answered, and did not tell.
-        Err(fault) if !fault.sent && is_refusal(&fault.error) => HashMap::new(),
-        Err(fault) => return Err(fault.into()),
+        Err(error) if matches!(error.code(), Some("NOPERM" | "ERR")) => HashMap::new(),
+        Err(error) => return Err(told(name, error)),
     };
     for (setting, needed) in SETTINGS {
         let problem = match found.get(setting).map(String::as_str) {
@@ -92,20 +57,19 @@ pub(crate) async fn check_settings(link: &Link, name: &str) -> Result<(), StoreE
     Ok(())
 }
 
-fn is_refusal(error: &StoreError) -> bool {
-    let (StoreError::Unavailable {
-        source: Some(source),
-        ..
+/// Refuses a server without the store, which had one when it was opened.
+pub(crate) async fn check_presence(
+    live: &mut Live,
+    keys: &Keys,
+    name: &str,
+) -> Result<(), StoreError> {
+    let mut version = cmd("GET");
+    version.arg(keys.schema());
+    let found = version.query_async(&mut live.connection).await;
+    match found.map_err(|error| told(name, error))? {
+        Value::Nil => Err(vanished(name)),
+        _ => Ok(()),
     }
-    | StoreError::Backend { source }) = error
-    else {
-        return false;
-    };
-    let error = source.downcast_ref::<redis::RedisError>();
-    matches!(
-        error.and_then(redis::RedisError::code),
-        Some("NOPERM" | "ERR")
-    )
 }
 
 /// Finds the store's version, or makes a new store where there is nothing.

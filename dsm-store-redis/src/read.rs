@@ -193,6 +193,7 @@ pub(crate) fn refusal(status: &[u8], key: &[u8]) -> Result<StoreError, StoreErro
         b"exists" => StoreError::AlreadyExists(record()?),
         b"revision" => StoreError::RevisionMismatch(record()?),
         b"lease" => StoreError::LeaseLost(job()?),
+        b"damaged" => StoreError::Corrupt(format!("{} is cut off", record()?)),
         _ => return Err(unexpected()),
     })
 }

@@ -17,9 +17,9 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    fn new(flags: &str, body: &str) -> Self {
+    fn new((flags, check): (&str, &str), body: &str) -> Self {
         let text = format!(
-            "#!lua{flags}\n{}local KEPT = {KEPT_MILLIS}\n{}\n{body}",
+            "#!lua{flags}\n{}local KEPT = {KEPT_MILLIS}\n{}\n{check}{body}",
             keys::definitions(),
             include_str!("scripts/prelude.lua"),
         );
@@ -44,10 +44,14 @@ impl fmt::Debug for Script {
 
 // A script with such a first line is refused before it begins when it may write and Redis has no
 // room, cannot persist or is a replica; see https://redis.io/docs/latest/develop/programmability/lua-api/
-const WRITES: &str = "";
-const READS: &str = " flags=no-writes";
+const OPENS: (&str, &str) = ("", "");
+const WRITES: (&str, &str) = ("", PRESENT);
+const READS: (&str, &str) = (" flags=no-writes", "");
 /// For what makes room: it runs when there is none.
-const FREES: &str = " flags=allow-oom";
+const FREES: (&str, &str) = (" flags=allow-oom", PRESENT);
+
+/// A server that was emptied takes nothing more, lest it begin again from the first number.
+const PRESENT: &str = include_str!("scripts/present.lua");
 
 macro_rules! scripts {
     ($($name:ident: $flags:ident $file:literal,)+) => {$(
@@ -57,12 +61,13 @@ macro_rules! scripts {
 }
 
 scripts! {
-    OPEN: WRITES "open.lua",
+    OPEN: OPENS "open.lua",
     COMMIT: WRITES "commit.lua",
     COMMIT_REMOVALS: FREES "commit.lua",
     RESOLVE: FREES "resolve.lua",
     FIND_BY: READS "find_by.lua",
     LIST: READS "list.lua",
+    RESERVE: WRITES "reserve.lua",
     ADVANCE: WRITES "advance.lua",
     APPEND: WRITES "append.lua",
     READ_LOG: READS "read_log.lua",
@@ -73,4 +78,5 @@ scripts! {
     SNAPSHOT_PAGE: FREES "snapshot_page.lua",
     SNAPSHOT_END: FREES "snapshot_end.lua",
     POSITION: READS "position.lua",
+    WRITABLE: FREES "writable.lua",
 }

@@ -87,13 +87,10 @@ impl RedisStore {
     }
 
     async fn connect(options: &RedisOptions, target: Arc<Target>) -> Result<Self, StoreError> {
-        let keys = Arc::new(Keys::new(&options.prefix));
+        let keys = target.keys().clone();
         let reading = Link::new(target.clone());
-        open::check_server(&reading, target.name()).await?;
-        if !options.accept_data_loss {
-            open::check_settings(&reading, target.name()).await?;
-        }
         open::check_schema(&reading, &keys).await?;
+        target.opened();
         let notifier = Arc::new(Notifier::default());
         let watch = Watch::start(target.clone(), keys.clone(), notifier.clone()).await?;
         let inner = Inner {
@@ -131,11 +128,12 @@ impl RedisStore {
     }
 
     async fn reserve(&self, kind: Kind, count: u64) -> Result<u64, StoreError> {
-        let mut increment = cmd("HINCRBY");
-        increment.arg(self.inner.keys.numbers());
-        increment.arg(&kind.0.to_be_bytes()[..]).arg(count);
-        let last = self.inner.send(Sending::Command(&increment), Resend::Once);
-        u64::try_from(read::integer(&last.await?)?).map_err(|_| unexpected())
+        let arguments = [
+            kind.0.to_be_bytes().to_vec(),
+            count.to_string().into_bytes(),
+        ];
+        let last = self.inner.change(&scripts::RESERVE, &arguments).await?;
+        read::text(last)?.parse().map_err(|_| unexpected())
     }
 
     async fn next(&self, kind: Kind) -> Result<u64, StoreError> {

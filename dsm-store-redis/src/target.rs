@@ -9,12 +9,15 @@ use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo as _,
-    ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, TlsCertificates, Value,
-    cmd,
+    ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, TlsCertificates, cmd,
 };
 
-use crate::fault::{slow, told};
+use crate::current::{Current, Term};
+use crate::fault::{replica, slow, told};
+use crate::keys::Keys;
+use crate::open;
 use crate::options::{Address, Login, Place, RedisOptions, Tls};
+use crate::server::Server;
 
 /// How long it takes to connect at most, with the handshakes.
 const CONNECT: Duration = Duration::from_millis(1_500);
@@ -30,12 +33,24 @@ const WAITING: usize = 1024;
 pub(crate) struct Live {
     pub(crate) connection: MultiplexedConnection,
     up: Arc<AtomicBool>,
+    /// None until the server was found fit, and for a Sentinel.
+    term: Option<Term>,
 }
 
 impl Live {
     /// Whether nothing speaks against using it.
     pub(crate) fn is_up(&self) -> bool {
-        self.up.load(Ordering::Acquire)
+        self.up.load(Ordering::Acquire) && self.is_current()
+    }
+
+    /// Whether no newer connection leads to another server.
+    pub(crate) fn is_current(&self) -> bool {
+        self.term.as_ref().is_some_and(Term::is_current)
+    }
+
+    /// What it has in common with other connections to the same server.
+    pub(crate) fn term(&self) -> Option<&Term> {
+        self.term.as_ref()
     }
 
     /// Nobody shall use it from now on.
@@ -49,6 +64,11 @@ impl Live {
 pub(crate) struct Target {
     name: String,
     place: Where,
+    current: Current,
+    keys: Arc<Keys>,
+    accept_data_loss: bool,
+    /// Whether the store was found or made.
+    is_open: AtomicBool,
 }
 
 enum Where {
@@ -106,7 +126,14 @@ impl Target {
                 }
             }
         };
-        Ok(Self { name, place })
+        Ok(Self {
+            name,
+            place,
+            current: Current::default(),
+            keys: Arc::new(Keys::new(&options.prefix)),
+            accept_data_loss: options.accept_data_loss,
+            is_open: AtomicBool::new(false),
+        })
     }
 
     /// What messages call it.
@@ -114,12 +141,23 @@ impl Target {
         &self.name
     }
 
-    /// A new connection to the master.
+    /// The keys of the store.
+    pub(crate) fn keys(&self) -> &Arc<Keys> {
+        &self.keys
+    }
+
+    /// From now on only servers that have the store are connected to.
+    pub(crate) fn opened(&self) {
+        self.is_open.store(true, Ordering::Release);
+    }
+
+    /// A new connection to the master. When it is another server than before, the connections to
+    /// that one are not up any more.
     pub(crate) async fn connect(&self) -> Result<Live, StoreError> {
         match &self.place {
             Where::Server(client) => {
-                let connected = connect(client, CONNECT).await;
-                connected.map_err(|error| told(&self.name, error))
+                let admitted = self.admit(client, &self.name).await?;
+                admitted.ok_or_else(|| replica(&self.name))
             }
             Where::Sentinels {
                 nodes,
@@ -159,18 +197,54 @@ impl Target {
         };
         let mut failure = none;
         for (_, address) in candidates {
-            match connect_master(connector, &address).await {
+            let name = format!("Redis at {address}");
+            let client = connector.client(&address);
+            let client = client.map_err(|error| told(&name, error))?;
+            match self.admit(&client, &name).await {
                 Ok(Some(live)) => return Ok(live),
                 Ok(None) => {
                     failure = StoreError::Unavailable {
-                        reason: format!("{address} is no longer, or not yet, the master"),
+                        reason: format!("{name} is no longer, or not yet, the master"),
                         source: None,
                     };
                 }
-                Err(error) => failure = told(&format!("Redis at {address}"), error),
+                Err(error) => failure = error,
             }
         }
         Err(failure)
+    }
+
+    /// A connection to a server that says of itself that it is a master.
+    async fn admit(&self, client: &Client, name: &str) -> Result<Option<Live>, StoreError> {
+        let connected = connect(client, CONNECT).await;
+        let mut live = connected.map_err(|error| told(name, error))?;
+        let server = Server::ask(&mut live).await;
+        let server = server.map_err(|error| told(name, error))?;
+        if let Err(error) = self.check(&server, &mut live, name).await {
+            self.current.refuse(&server.run);
+            return Err(error);
+        }
+        if server.is_replica {
+            self.current.refuse(&server.run);
+            return Ok(None);
+        }
+        live.term = Some(self.current.accept(&server.run));
+        Ok(Some(live))
+    }
+
+    /// Refuses a server on which the store would not keep its word, or is not.
+    async fn check(&self, server: &Server, live: &mut Live, name: &str) -> Result<(), StoreError> {
+        server.check(name)?;
+        if server.is_replica {
+            return Ok(());
+        }
+        if !self.accept_data_loss {
+            open::check_settings(live, name).await?;
+        }
+        if self.is_open.load(Ordering::Acquire) {
+            open::check_presence(live, &self.keys, name).await?;
+        }
+        Ok(())
     }
 
     /// What is said of an answer that did not come.
@@ -254,7 +328,11 @@ async fn connect(client: &Client, within: Duration) -> Result<Live, RedisError> 
     let connection = client
         .get_multiplexed_async_connection_with_config(&config)
         .await?;
-    Ok(Live { connection, up })
+    Ok(Live {
+        connection,
+        up,
+        term: None,
+    })
 }
 
 /// Which master a Sentinel names.
@@ -270,22 +348,4 @@ async fn ask(node: &Client, master: &str) -> Result<Option<Address>, RedisError>
         Ok(answer) => answer,
         Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
     }
-}
-
-/// A connection to a server that says of itself that it is a master.
-async fn connect_master(
-    connector: &Connector,
-    address: &Address,
-) -> Result<Option<Live>, RedisError> {
-    let mut live = connect(&connector.client(address)?, CONNECT).await?;
-    let role: Value = cmd("ROLE").query_async(&mut live.connection).await?;
-    let is_master = match &role {
-        Value::Array(parts) => match parts.first() {
-            Some(Value::BulkString(role)) => role == b"master",
-            Some(Value::SimpleString(role)) => role == "master",
-            _ => false,
-        },
-        _ => false,
-    };
-    Ok(is_master.then_some(live))
 }

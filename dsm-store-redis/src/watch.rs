@@ -13,8 +13,9 @@ use redis::{Cmd, Value, cmd, from_redis_value};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::current::Term;
 use crate::encoding::{decode_number, decode_record_key};
-use crate::fault::unexpected;
+use crate::fault::{is_answer, is_elsewhere, is_vanished, unexpected};
 use crate::keys::Keys;
 use crate::link::Sending;
 use crate::read::{array, bytes, integer, next, text};
@@ -64,6 +65,7 @@ impl Watch {
             target,
             keys,
             notifier,
+            term: live.term().cloned(),
             position,
             tell,
             pause: MIN_PAUSE,
@@ -126,6 +128,8 @@ struct Reader {
     target: Arc<Target>,
     keys: Arc<Keys>,
     notifier: Arc<Notifier>,
+    /// Of the server that subscribers were told of.
+    term: Option<Term>,
     position: Position,
     tell: watch::Sender<Told>,
     /// How long to wait before connecting again.
@@ -150,10 +154,34 @@ impl Reader {
             let answer: Value = answer.map_err(|error| {
                 StoreError::unavailable("the connection for changes was lost", error)
             })?;
-            if self.meet(answer)? < ENTRIES as usize {
+            let is_all = self.meet(answer)? < ENTRIES as usize;
+            if self.is_master(live).await? && is_all {
                 self.notifier.notify(Changed::UpToDate(asked));
             }
             self.pause = MIN_PAUSE;
+        }
+    }
+
+    /// Whether this is still the server that takes all writes, and that is read. A former master
+    /// goes on to answer, as a replica that lags behind or cut off from the others, and nothing that
+    /// it says is up to date.
+    async fn is_master(&self, live: &mut Live) -> Result<bool, StoreError> {
+        let asking = Sending::Script(&scripts::WRITABLE, &self.keys, &[]);
+        match asking.run(live).await {
+            Ok(_) if live.is_current() => Ok(true),
+            Ok(_) => Err(StoreError::Unavailable {
+                reason: "another server is used by now".into(),
+                source: None,
+            }),
+            // It does not write at present, and may again.
+            Err(error) if is_answer(&error) && !is_elsewhere(&error) && !is_vanished(&error) => {
+                tracing::debug!(%error, "it is not known whether all changes were told");
+                Ok(false)
+            }
+            Err(error) => Err(StoreError::unavailable(
+                "the server for changes is no longer the master, or without the store",
+                error,
+            )),
         }
     }
 
@@ -225,10 +253,16 @@ impl Reader {
         let mut live = self.target.connect().await?;
         let met = &self.position.entry;
         let (end, is_there) = Position::now(&mut live, &self.keys, met).await?;
-        if !is_there && met != NONE {
+        let is_lost = !is_there && met != NONE;
+        if is_lost {
             // It was cut, or this is a server that never had it: what was missed cannot be told.
             // A stream that was empty is read from its start, and its numbers tell of a gap.
             self.position = end;
+        }
+        // Another server may lack what was read from the last one. Nothing more is read from that.
+        let is_other = self.term.as_ref() != live.term();
+        self.term = live.term().cloned();
+        if is_lost || is_other {
             self.forget(true);
         }
         Ok(live)

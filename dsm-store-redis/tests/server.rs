@@ -336,3 +336,78 @@ async fn a_set_without_room_is_refused_whole() {
     store.probe().await.unwrap();
     store.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_stops_a_set_before_it_begins() {
+    let server = start(&[]);
+    let store = open(&server.url()).await.unwrap();
+    store.commit(create(1)).await.unwrap();
+    store.commit(create(2)).await.unwrap();
+
+    // Kind 3 and id 2; revision 1 and nothing else, or more terms than there are bytes.
+    let key = r"'\0\3\0\0\0\0\0\0\0\2'";
+    for damage in [
+        r"'\0\0\0\0\0\0\0\1'",
+        r"'\0\0\0\0\0\0\0\1' .. string.rep('\255', 21)",
+    ] {
+        let script = format!("return redis.call('HSET', KEYS[1], {key}, {damage})");
+        server
+            .cli(&["eval", &script, "1", "{dsm}:records"])
+            .unwrap();
+        let set = ChangeSet::default()
+            .delete(record(1, 0).key, 1)
+            .delete(record(2, 0).key, 1)
+            .create(record(3, 10));
+        let refused = store.commit(set).await;
+        assert!(
+            matches!(refused, Err(StoreError::Corrupt(_))),
+            "{refused:?}"
+        );
+        let found = store.find_by(KIND, &common::term(1)).await.unwrap();
+        assert_eq!(found, Some(record(1, 10)));
+        assert_eq!(store.find(record(3, 0).key).await.unwrap(), None);
+    }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_vanished_is_not_begun_anew() {
+    let server = start(&[]);
+    let store = open(&server.url()).await.unwrap();
+    store.commit(create(1)).await.unwrap();
+    store.next_id(KIND).await.unwrap();
+    let mut changes = store.changes();
+    server.cli(&["flushall"]).unwrap();
+    let vanished = |error: StoreError| {
+        let told = error.to_string();
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{told}");
+        assert!(told.contains("the store has vanished"), "{told}");
+    };
+    vanished(store.commit(create(1)).await.expect_err("a commit"));
+    vanished(store.advance_ids(KIND, 9).await.expect_err("numbers"));
+    assert_eq!(common::next(&mut changes).await, Changed::Unknown);
+    vanished(store.find(record(1, 0).key).await.expect_err("a read"));
+    assert_eq!(server.cli(&["dbsize"]).unwrap().trim(), "0");
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_are_asked_for_again_by_every_connection() {
+    let server = start(&[]);
+    let store = open(&server.url()).await.unwrap();
+    store.commit(create(1)).await.unwrap();
+    let mut changes = store.changes();
+    let set = ["config", "set", "appendfsync", "everysec"];
+    server.cli(&set).unwrap();
+    server.cli(&["client", "kill", "type", "normal"]).unwrap();
+    assert_eq!(common::next(&mut changes).await, Changed::Unknown);
+    let error = loop {
+        match store.commit(create(2)).await {
+            Err(StoreError::Unavailable { .. } | StoreError::OutcomeUnknown { .. }) => {}
+            other => break other.expect_err("it is refused"),
+        }
+    };
+    let told = error.source().expect("it says why").to_string();
+    assert!(told.contains("set appendfsync to always"), "{told}");
+    store.close().await;
+}

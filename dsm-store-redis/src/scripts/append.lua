@@ -1,7 +1,9 @@
 -- Appends batches to the log, but for those that are there.
 -- ARGV: batches.
+local appended = false
 for _, batch in ipairs(ARGV) do
   if call('HSETNX', LOG_KNOWN, sub(batch, 1, 24), '') == 1 then
+    appended = true
     local position = pack(call('INCR', LOG_COUNT))
     call('HSET', LOG, position, batch)
     call('ZADD', LOG_SERVERS, 0, sub(batch, 1, 16) .. position)
@@ -19,4 +21,6 @@ for _, batch in ipairs(ARGV) do
     call('ZADD', LOG_FROM, 0, from .. position)
   end
 end
+-- Written again for WAIT, as in resolve.lua.
+if not appended then call('SET', LOG_COUNT, call('GET', LOG_COUNT)) end
 return true

@@ -15,8 +15,11 @@ local settlements, changes, puts = tonumber(take()), tonumber(take()), tonumber(
 if operation ~= '' then
   operation = OPERATION .. operation
   local known = call('GET', operation)
-  if known == 'done' then return {'ok', 0} end
-  if known then return {'given up'} end
+  if known then
+    -- Written again for WAIT, as in resolve.lua.
+    call('SET', operation, known, 'PX', remembered)
+    return known == 'done' and {'ok', 0} or {'given up'}
+  end
 end
 
 local settled = {}
@@ -39,6 +42,8 @@ for i = 1, changes do
     return {'revision', key}
   end
   if what ~= 'check' then
+    -- The index is left by what the old record says, which must be said before anything is written.
+    if old and (#old < 29 or terms_end(old) > #old) then return {'damaged', key} end
     altered[key] = true
     told[#told + 1] = key
     records[#records + 1] = {key = key, old = old, new = new ~= '' and new}

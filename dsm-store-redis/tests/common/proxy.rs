@@ -1,6 +1,8 @@
 //! A TCP proxy that fails on demand.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -22,6 +24,7 @@ pub(crate) enum Mode {
 #[derive(Debug)]
 pub(crate) struct Proxy {
     port: u16,
+    target: Arc<AtomicU16>,
     mode: watch::Sender<Mode>,
     task: JoinHandle<()>,
 }
@@ -31,17 +34,33 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (mode, modes) = watch::channel(Mode::Pass);
+        let target = Arc::new(AtomicU16::new(target));
+        let towards = target.clone();
         let task = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.expect("a connection");
-                tokio::spawn(serve(client, target, modes.clone()));
+                tokio::spawn(serve(
+                    client,
+                    towards.load(Ordering::Relaxed),
+                    modes.clone(),
+                ));
             }
         });
-        Self { port, mode, task }
+        Self {
+            port,
+            target,
+            mode,
+            task,
+        }
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// New connections lead to another port; those that are there stay.
+    pub(crate) fn lead_to(&self, port: u16) {
+        self.target.store(port, Ordering::Relaxed);
     }
 
     pub(crate) fn set(&self, mode: Mode) {
