@@ -2,7 +2,7 @@
 //!
 //! Every write is one script, which Redis runs alone: it checks everything first and then cannot
 //! fail. Redis answers after it has synced its append-only file (`appendfsync always`), which is
-//! asked for at the start. Changes are told by a stream that is read on, without gaps, after a lost
+//! asked for by every connection. Changes are told by a stream that is read on, without gaps, after a lost
 //! connection.
 //!
 //! Redis may be alone or looked after by Sentinel; [`RedisOptions::parse`] has the forms of a URL.

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dsm_core::store::{
@@ -29,6 +29,9 @@ use crate::{open, write};
 
 /// Within which every call answers, but for a commit's wait for its own change.
 const CALL: Duration = Duration::from_millis(3_500);
+/// For how long a page is looked for, so that the next call goes on where this one stopped instead of
+/// beginning again.
+const SEARCH: Duration = Duration::from_secs(2);
 /// How many numbers are reserved at once.
 const BLOCK: u64 = 32;
 
@@ -37,7 +40,8 @@ const BLOCK: u64 = 32;
 /// Every call answers within four seconds, with [`StoreError::Unavailable`] or
 /// [`StoreError::OutcomeUnknown`] when Redis does not; lost connections are made anew by later calls.
 /// A page of a listing is one script, unless more than 5,000 entries or 8 MiB are looked through
-/// for it, when it is put together from several. Numbers of [`next_id`](Store::next_id) are reserved
+/// for it, when it is put together from several; after two seconds of that it ends with what was
+/// found. Numbers of [`next_id`](Store::next_id) are reserved
 /// by the block: those of several processes differ, and each process sees its own grow.
 #[derive(Debug)]
 pub struct RedisStore {
@@ -241,6 +245,7 @@ impl Store for RedisStore {
         inner
             .run(async {
                 let limit = page.limit.max(1);
+                let begun = Instant::now();
                 let mut records: Vec<Record> = Vec::new();
                 let mut after = page.after;
                 loop {
@@ -252,10 +257,11 @@ impl Store for RedisStore {
                     let next = match end {
                         End::Last => None,
                         End::Full => records.last().map(|last| last.key.id),
-                        End::Part(at) => {
+                        End::Part(at) if begun.elapsed() < SEARCH => {
                             after = Some(at);
                             continue;
                         }
+                        End::Part(at) => Some(at),
                     };
                     return Ok(RecordPage { records, next });
                 }
@@ -330,6 +336,7 @@ impl Store for RedisStore {
         inner
             .run(async {
                 let limit = query.limit.max(1);
+                let begun = Instant::now();
                 let mut records: Vec<(u64, LogRecord)> = Vec::new();
                 let mut after = query.after;
                 loop {
@@ -341,10 +348,11 @@ impl Store for RedisStore {
                     let next = match end {
                         End::Last => None,
                         End::Full => records.last().map(|last| last.0),
-                        End::Part(at) => {
+                        End::Part(at) if begun.elapsed() < SEARCH => {
                             after = Some(at);
                             continue;
                         }
+                        End::Part(at) => Some(at),
                     };
                     return Ok(LogPage { records, next });
                 }

@@ -129,7 +129,10 @@ async fn an_unknown_master_is_told() {
 async fn a_demoted_master_is_not_believed() {
     let master = start(&[]);
     let replica = master.replica().unwrap();
-    let store = open(&master.url()).await.unwrap();
+    // What it commits is at the replica before that is promoted.
+    let url = with_parameter(&master.url(), "min_replicas", "1");
+    let store = open(&url).await.unwrap();
+    until_it_answers(|| store.probe()).await;
     store.commit(create(1)).await.unwrap();
     let mut changes = store.changes();
     let port = replica.port().to_string();
@@ -175,8 +178,11 @@ async fn changes_and_reads_are_of_one_server() {
     let old = start(&[]);
     let new = old.replica().unwrap();
     let proxy = Proxy::start(old.port()).await;
-    let store = open(&old.url_at(proxy.port())).await.unwrap();
-    store.commit(create(1).named(operation(1))).await.unwrap();
+    // What it commits is at the replica before that is promoted.
+    let url = with_parameter(&old.url_at(proxy.port()), "min_replicas", "1");
+    let store = open(&url).await.unwrap();
+    until_it_answers(|| store.probe()).await;
+    store.commit(create(1)).await.unwrap();
     store.find(record(1, 0).key).await.unwrap();
     let mut changes = store.changes();
 
