@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 /// What every session is opened with. A statement ends before whoever waits for it gives up, and
 /// what a lost client left behind ends by itself.
-const SESSION: [(&str, &str); 12] = [
+const SESSION: [(&str, &str); 13] = [
     ("statement_timeout", "3500ms"),
     ("lock_timeout", "3000ms"),
     ("idle_in_transaction_session_timeout", "5s"),
@@ -17,6 +17,9 @@ const SESSION: [(&str, &str); 12] = [
     // Every statement has its index. A plan made while a table was small would be kept too long.
     ("enable_seqscan", "off"),
     ("jit", "off"),
+    // Statements are prepared once and take their index whatever they are given; planning one anew
+    // costs more than it does.
+    ("plan_cache_mode", "force_generic_plan"),
     // Every name of ours has its schema.
     ("search_path", "pg_catalog"),
     ("tcp_keepalives_idle", "10"),
