@@ -69,8 +69,10 @@ pub async fn fill(count: usize, versions: usize) -> Result<Filled, Fault> {
             let (next, identities) = (Arc::clone(&next), Arc::clone(&identities));
             tokio::spawn(async move {
                 while let Some(identity) = identities.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    for _ in 0..versions {
-                        vault.write_secret(&principal, identity, secret()).await?;
+                    for version in 0..versions {
+                        vault
+                            .write_secret(&principal, identity, secret(version))
+                            .await?;
                     }
                 }
                 Ok::<_, dsm_core::vault::Error>(())
@@ -89,11 +91,14 @@ pub async fn fill(count: usize, versions: usize) -> Result<Filled, Fault> {
     })
 }
 
-/// The content of each.
-pub fn secret() -> SecretFields {
+/// The content of each, which differs by version.
+pub fn secret(version: usize) -> SecretFields {
     let data = SecretData::key_values([
         ("USERNAME", "service"),
-        ("PASSWORD", "a password of usual length"),
+        (
+            "PASSWORD",
+            &*format!("a password of usual length {version}"),
+        ),
         ("HOST", "database.internal.example.org"),
     ]);
     SecretFields::new("database", data)

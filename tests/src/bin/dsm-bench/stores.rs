@@ -232,7 +232,7 @@ async fn write(plan: &Plan, vault: &Arc<Vault>, principal: &Principal) -> Result
                 let mut count = 0_u32;
                 while Instant::now() < end {
                     let identity: Identity = format!("written/{task}/{count}").parse()?;
-                    vault.write_secret(&principal, &identity, secret()).await?;
+                    vault.write_secret(&principal, &identity, secret(0)).await?;
                     count += 1;
                 }
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>(count)
