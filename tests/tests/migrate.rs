@@ -75,9 +75,7 @@ async fn contents(path: &Path) -> Contents {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vault_goes_around_all_stores_and_is_killed_on_the_way() {
     for available in [Postgres::available(), Redis::available()] {
-        if let Err(what) = available {
-            assert!(std::env::var_os("CI").is_none(), "{what}");
-            println!("left out: {what}");
+        if !dsm_test_servers::is_there(available) {
             return;
         }
     }

@@ -131,6 +131,7 @@ const CAMPAIGNS: &[Campaign] = &[
 
 pub(crate) fn main(args: &Args) -> Result<ExitCode, Failure> {
     install::debian_programs();
+    install::python_packages();
     let mut tally = Tally::default();
     for campaign in chosen(args.name) {
         tally += run(campaign)?;

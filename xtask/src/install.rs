@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 
 use dsm_test_servers::postgres::Postgres;
+use dsm_test_servers::python;
 use dsm_test_servers::redis::Redis;
 
 use crate::Failure;
@@ -89,6 +90,17 @@ const PROGRAMS: &[Programs] = &[
         are_there: || Redis::available().is_ok(),
         packages: &["redis-server", "redis-tools"],
     },
+    Programs {
+        are_there: || program("openssl").args(["version"]).succeeds(),
+        packages: &["openssl"],
+    },
+    Programs {
+        are_there: || {
+            let makes_environments = ["-c", "import ensurepip, venv"];
+            program("python3").args(makes_environments).succeeds()
+        },
+        packages: &["python3-venv"],
+    },
 ];
 
 /// Installs what is missing of [`PROGRAMS`].
@@ -103,6 +115,15 @@ pub(crate) fn debian_programs() {
             "some tests are left out; on Debian: apt-get install {}",
             missing.join(" ")
         );
+    }
+}
+
+/// Makes the Python environments that tests use and that are missing, or says which are left out.
+pub(crate) fn python_packages() {
+    for venv in python::ALL {
+        if let Err(reason) = venv.install() {
+            eprintln!("the tests that use {} are left out: {reason}", venv.name);
+        }
     }
 }
 

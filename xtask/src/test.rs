@@ -66,6 +66,7 @@ fn part(result: Result<Tally, Failure>) -> Tally {
 fn prepare() -> Result<Tally, Failure> {
     install::c_compiler()?;
     install::debian_programs();
+    install::python_packages();
     cargo(["build", "--workspace", "--all-features", "--bins"]).run()?;
     Ok(Tally::default())
 }
