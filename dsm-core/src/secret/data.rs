@@ -165,6 +165,17 @@ pub struct ItemCounts {
     pub key_values: usize,
 }
 
+impl ItemCounts {
+    /// How many items there are in all.
+    pub fn total(&self) -> usize {
+        self.credentials
+            + self.ssh_keys
+            + self.ephemeral_credentials
+            + self.access_keys
+            + self.key_values
+    }
+}
+
 /// A change of values: a kind that is named replaces what there was of that kind.
 #[derive(Debug, Default)]
 pub struct DataPatch {
