@@ -49,6 +49,8 @@
 //! - [`audit`]: the trail. [`crypto`]: the envelope and the root keys.
 //! - [`store`]: the storage port. To bring a backend of your own, implement
 //!   [`Store`](store::Store) and run its conformance suite (feature `testing`).
+//! - [`provider`]: the port to systems whose credentials are managed. To bring one of your own,
+//!   implement [`Provider`](provider::Provider) and run its conformance suite (feature `testing`).
 //!
 //! # What it does not do
 //!
@@ -61,6 +63,7 @@ pub mod audit;
 pub mod crypto;
 pub mod entropy;
 pub mod id;
+pub mod provider;
 pub mod secret;
 pub mod store;
 #[cfg(feature = "testing")]

@@ -1,7 +1,8 @@
-//! For those who write stores and providers, and for tests: a manual clock and the suites.
+//! For those who write stores and providers, and for tests: a manual clock, fakes and the suites.
 
 mod clock;
 mod faulty;
+pub mod provider;
 pub mod store;
 
 pub use self::clock::ManualClock;

@@ -17,6 +17,7 @@ use crate::audit::{
 };
 use crate::crypto::{CryptoError, KeyProvider, Keyring, Sealer, VaultId, root_key_id};
 use crate::entropy::{Entropy, OsEntropy};
+use crate::provider::{Provider, Providers};
 use crate::store::{
     ChangeSet, Changed, Page, Query, Record, RecordKey, ServerId, Store, StoreError,
 };
@@ -84,6 +85,7 @@ pub struct VaultBuilder {
     entropy: Arc<dyn Entropy>,
     audit: AuditPlace,
     options: VaultOptions,
+    providers: Providers,
 }
 
 impl VaultBuilder {
@@ -95,6 +97,7 @@ impl VaultBuilder {
             entropy: Arc::new(OsEntropy),
             audit: AuditPlace::Store,
             options: VaultOptions::default(),
+            providers: Providers::default(),
         }
     }
 
@@ -119,6 +122,12 @@ impl VaultBuilder {
     /// How the vault behaves.
     pub fn options(mut self, options: VaultOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Adds a provider, by the name under which targets choose it.
+    pub fn provider(mut self, name: impl Into<String>, provider: Arc<dyn Provider>) -> Self {
+        self.providers = self.providers.with(name, provider);
         self
     }
 
@@ -226,6 +235,7 @@ impl VaultBuilder {
             clock: self.clock,
             entropy: self.entropy,
             options: self.options,
+            providers: self.providers,
             bearers: Bearers::new(100_000),
             committing: Arc::default(),
         })

@@ -60,6 +60,7 @@ pub use self::writing::Written;
 use crate::audit::{Operation, Trail};
 use crate::crypto::{KeyProvider, RootKeyId};
 use crate::entropy::Entropy;
+use crate::provider::Providers;
 use crate::store::{Store, StoreError};
 use crate::time::{Clock, Timestamp};
 
@@ -76,6 +77,7 @@ pub struct Vault {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     options: VaultOptions,
+    providers: Providers,
     bearers: client::Bearers,
     /// Held for reading by every commit under way.
     committing: Arc<RwLock<()>>,
@@ -100,6 +102,11 @@ impl Vault {
     /// How it behaves.
     pub fn options(&self) -> &VaultOptions {
         &self.options
+    }
+
+    /// The kinds of systems whose credentials it can manage.
+    pub fn providers(&self) -> &Providers {
+        &self.providers
     }
 
     /// The name of the root key that seals now.
