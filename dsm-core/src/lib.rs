@@ -64,6 +64,8 @@ pub mod crypto;
 pub mod entropy;
 pub mod id;
 pub mod provider;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod secret;
 pub mod store;
 #[cfg(feature = "testing")]

@@ -16,6 +16,7 @@ use dsm_server::api::iso;
 use dsm_server::app::App;
 use dsm_server::http::call::{Call, Peer, Reply, Surface};
 use dsm_server::http::client_ip::Forwarding;
+use dsm_server::http::operation::{Credentials, Operation};
 use dsm_server::http::router::{RequestLimits, Route, Router};
 use http::{Method, Request, StatusCode};
 
@@ -91,6 +92,7 @@ fn reads(c: &mut Criterion) {
         "/iso/sctm/secret/{identity…}",
         Surface::Iso,
         "bare",
+        Operation::new("a route without a vault", Credentials::None),
         |body: Arc<Bytes>, _: Call| async move {
             Reply::bytes(StatusCode::OK, "application/json", Bytes::clone(&body))
         },

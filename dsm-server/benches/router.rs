@@ -7,6 +7,7 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use dsm_server::http::accept::{ConnectionLimits, start};
 use dsm_server::http::call::{Call, Peer, Reply, Surface};
+use dsm_server::http::operation::{Credentials, Operation};
 use dsm_server::http::router::{Refusal, RequestLimits, Route, Router};
 use http::{Method, Request, StatusCode};
 use hyper::service::Service;
@@ -33,13 +34,26 @@ fn router() -> Arc<Router<()>> {
         "/iso/sctm/secret/{identity…}",
         Surface::Iso,
         "read",
+        undescribed(),
         answer,
     )];
     for n in 0..100 {
         let pattern: &'static str = Box::leak(format!("/api/v1/r{n}/{{id}}/x").into_boxed_str());
-        routes.push(Route::new(Method::GET, pattern, Surface::V1, "x", answer));
+        let route = Route::new(
+            Method::GET,
+            pattern,
+            Surface::V1,
+            "x",
+            undescribed(),
+            answer,
+        );
+        routes.push(route);
     }
     Arc::new(Router::new(Arc::new(()), routes, refuse, RequestLimits::default()).expect("a table"))
+}
+
+fn undescribed() -> Operation {
+    Operation::new("a route of this benchmark", Credentials::None)
 }
 
 fn bare() -> impl Filter<Extract = (impl warp::Reply,), Error = warp::Rejection> + Clone {

@@ -7,13 +7,16 @@ use std::time::Duration;
 use dsm_core::crypto::{KeyProvider, RootKeyId};
 use dsm_core::vault::Vault;
 use http::{Method, StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::http::call::{Reply, Surface};
+use crate::http::operation::{Answer, Shape};
 use crate::http::router::Route;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
+use crate::openapi::{TEXT, of_server};
 
 /// How long an answer is given again: a probe writes to the store, and anybody may ask.
 const FRESH: Duration = Duration::from_secs(1);
@@ -33,7 +36,7 @@ pub struct Health {
 }
 
 /// Which part is ready; to those who may ask without credentials it says no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 struct Readiness {
     ready: bool,
     store: &'static str,
@@ -63,29 +66,47 @@ impl Health {
     pub fn routes<S: Send + Sync + 'static>(self: &Arc<Self>) -> Vec<Route<S>> {
         let ready = Arc::clone(self);
         let metrics = Arc::clone(&self.metrics);
-        let get = Method::GET;
+        let readiness = |text| Answer::of(text, "application/json", Shape::of::<Readiness>());
         vec![
             Route::new(
-                get.clone(),
+                Method::GET,
                 "/livez",
                 Surface::Health,
                 "livez",
-                |_, _| async { Reply::bytes(StatusCode::OK, "text/plain; charset=utf-8", "ok\n") },
+                of_server("Says that the process lives")
+                    .answers(StatusCode::OK, Answer::of("It does", TEXT, Shape::text())),
+                |_, _| async { Reply::bytes(StatusCode::OK, TEXT, "ok\n") },
             ),
             Route::new(
-                get.clone(),
+                Method::GET,
                 "/readyz",
                 Surface::Health,
                 "readyz",
+                of_server("Says whether the server can serve, and which part is not ready")
+                    .answers(StatusCode::OK, readiness("It can"))
+                    .answers(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        readiness("It cannot").or(TEXT, Shape::text()),
+                    ),
                 move |_, _| {
                     let health = Arc::clone(&ready);
                     async move { health.reply().await }
                 },
             ),
-            Route::new(get, "/metrics", Surface::Health, "metrics", move |_, _| {
-                let metrics = Arc::clone(&metrics);
-                async move { metrics.reply() }
-            }),
+            Route::new(
+                Method::GET,
+                "/metrics",
+                Surface::Health,
+                "metrics",
+                of_server("Gives metrics in the text format of Prometheus").answers(
+                    StatusCode::OK,
+                    Answer::of("The metrics", metrics::MEDIA_TYPE, Shape::text()),
+                ),
+                move |_, _| {
+                    let metrics = Arc::clone(&metrics);
+                    async move { metrics.reply() }
+                },
+            ),
         ]
     }
 

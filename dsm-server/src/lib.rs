@@ -15,4 +15,5 @@ pub mod health;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod openapi;
 pub mod serve;

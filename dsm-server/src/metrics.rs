@@ -17,7 +17,8 @@ use prometheus_client::registry::Registry;
 use crate::http::call::Reply;
 use crate::http::router::{Answered, Route};
 
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The media type of what [`Metrics::reply`] gives.
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Upper bounds in seconds: reads take well under a millisecond, a key pair seconds.
 const BUCKETS: [f64; 12] = [
@@ -119,7 +120,7 @@ impl Metrics {
 
     /// All metrics as the reply to a scrape.
     pub fn reply(&self) -> Reply {
-        Reply::bytes(StatusCode::OK, CONTENT_TYPE, self.text())
+        Reply::bytes(StatusCode::OK, MEDIA_TYPE, self.text())
     }
 }
 
@@ -163,6 +164,7 @@ mod tests {
 
     use super::Metrics;
     use crate::http::call::{Call, Reply, Surface};
+    use crate::http::operation::{Credentials, Operation};
     use crate::http::router::{Answered, Route};
 
     async fn nothing(_: Arc<()>, _: Call) -> Reply {
@@ -172,7 +174,10 @@ mod tests {
     #[test]
     fn requests_are_counted_by_route_and_class() {
         let metrics = Metrics::default();
-        let route = |method| Route::new(method, "/a", Surface::V1, "a", nothing);
+        let route = |method| {
+            let operation = Operation::new("a route of this test", Credentials::None);
+            Route::new(method, "/a", Surface::V1, "a", operation, nothing)
+        };
         let observe = metrics.observer(&[route(Method::GET), route(Method::POST)]);
         let answered = |route, status| Answered {
             route,

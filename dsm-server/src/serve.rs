@@ -23,6 +23,7 @@ use crate::http::accept::{self, Running};
 use crate::http::call::{Reply, Surface};
 use crate::http::router::{Refusal, Route, Router};
 use crate::metrics::Metrics;
+use crate::openapi;
 
 /// How often the vault does what is due, and how many jobs at a time.
 const WORK_EVERY: Duration = Duration::from_secs(1);
@@ -149,7 +150,7 @@ pub fn routes(health: &Arc<Health>) -> Vec<Route<App>> {
     let mut routes = health.routes();
     routes.extend(iso::routes());
     routes.extend(v1::routes());
-    routes
+    openapi::with_description(routes)
 }
 
 /// A refusal of the router in the shape of its surface.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dsm_server::http::accept::{ConnectionLimits, Running, start};
 use dsm_server::http::call::{Call, Reply, Surface};
+use dsm_server::http::operation::{Credentials, Operation};
 use dsm_server::http::router::{Refusal, RequestLimits, Route, Router};
 use http::{Method, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -74,6 +75,21 @@ async fn panic(_: Arc<State>, call: Call) -> Reply {
     Reply::empty(StatusCode::NO_CONTENT)
 }
 
+fn route<H, F>(
+    method: Method,
+    pattern: &'static str,
+    surface: Surface,
+    name: &'static str,
+    handler: H,
+) -> Route<State>
+where
+    H: Fn(Arc<State>, Call) -> F + Send + Sync + 'static,
+    F: Future<Output = Reply> + Send + 'static,
+{
+    let operation = Operation::new("a route of this test", Credentials::None);
+    Route::new(method, pattern, surface, name, operation, handler)
+}
+
 struct Server {
     running: Running,
     addr: SocketAddr,
@@ -83,34 +99,34 @@ struct Server {
 async fn server(connections: ConnectionLimits, requests: RequestLimits) -> Server {
     let state = Arc::new(State::default());
     let routes = vec![
-        Route::new(
+        route(
             Method::POST,
             "/iso/oauth2/token",
             Surface::Iso,
             "token",
             echo,
         ),
-        Route::new(
+        route(
             Method::GET,
             "/iso/dapp/application",
             Surface::Iso,
             "app",
             echo,
         ),
-        Route::new(
+        route(
             Method::GET,
             "/iso/sctm/secret/{identity…}",
             Surface::Iso,
             "read",
             echo,
         ),
-        Route::new(Method::POST, "/api/v1/secrets", Surface::V1, "create", echo),
-        Route::new(Method::GET, "/wait", Surface::Health, "wait", wait),
-        Route::new(Method::GET, "/large", Surface::Health, "large", large),
-        Route::new(Method::GET, "/trickle", Surface::Health, "trickle", trickle),
-        Route::new(Method::GET, "/peer", Surface::Health, "peer", peer),
-        Route::new(Method::GET, "/panic", Surface::Iso, "panic", panic),
-        Route::new(Method::POST, "/panic", Surface::V1, "panic", panic),
+        route(Method::POST, "/api/v1/secrets", Surface::V1, "create", echo),
+        route(Method::GET, "/wait", Surface::Health, "wait", wait),
+        route(Method::GET, "/large", Surface::Health, "large", large),
+        route(Method::GET, "/trickle", Surface::Health, "trickle", trickle),
+        route(Method::GET, "/peer", Surface::Health, "peer", peer),
+        route(Method::GET, "/panic", Surface::Iso, "panic", panic),
+        route(Method::POST, "/panic", Surface::V1, "panic", panic),
     ];
     let router = Router::new(Arc::clone(&state), routes, refuse, requests).expect("a table");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

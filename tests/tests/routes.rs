@@ -4,6 +4,8 @@
 //! `routes/table.txt` is what the contract says. A route without a row fails, and so does a row
 //! without a route.
 
+#[path = "../../dsm-server/tests/common/conformance.rs"]
+mod conformance;
 #[path = "routes/exchange.rs"]
 mod exchange;
 #[path = "routes/fault.rs"]

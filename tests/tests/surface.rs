@@ -1,6 +1,8 @@
 //! Requests that are no requests: on every route a status of the client's fault in the shape of
 //! its surface, the field named where it is one, and nothing stored.
 
+#[path = "../../dsm-server/tests/common/conformance.rs"]
+mod conformance;
 #[path = "routes/exchange.rs"]
 mod exchange;
 #[path = "routes/request.rs"]

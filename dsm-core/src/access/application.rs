@@ -34,6 +34,7 @@ pub struct Application {
 
 /// How clients of an application prove who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum AuthenticationMethod {
     /// OAuth 2.0 client credentials ([RFC 6749](https://www.rfc-editor.org/rfc/rfc6749)).
     #[serde(rename = "oauth2")]
@@ -48,6 +49,7 @@ pub enum AuthenticationMethod {
 
 /// A profile that makes credentials on a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CredentialProfile {
     /// Host name or address of the device.
     pub device: String,

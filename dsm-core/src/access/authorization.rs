@@ -52,6 +52,7 @@ pub struct Authorization {
 
 /// How sensitive values are sealed to an authorization's public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum SealingFormat {
     /// JWE compact serialisation ([RFC 7516](https://www.rfc-editor.org/rfc/rfc7516)),
     /// `RSA-OAEP-256` with `A256GCM`.

@@ -7,6 +7,7 @@ use crate::time::Timestamp;
 
 /// What one rule says about a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Finding {
     /// The rule.
     pub rule: Rule,
@@ -18,6 +19,11 @@ pub struct Finding {
 
 /// How a rule ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "RuleOutcome")
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It holds.

@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq as _;
 /// It reads hexadecimal digits in any case, with colons and spaces anywhere: 40 of them are a
 /// SHA-1, 64 a SHA-256. It is written in lower case without separators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(into = "String", try_from = "String")]
 pub enum Fingerprint {
     /// SHA-1, for fingerprints that come from elsewhere.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 /// IPv4-mapped IPv6 address counts as the IPv4 address it maps, in the entry as in what it is
 /// compared with; so an IPv6 network never allows an IPv4 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(into = "String", try_from = "String")]
 pub struct IpRule(Form);
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 /// and `/app/` covers what lies below it. `*.` stands for one or more whole labels, so the bare
 /// domain is not covered. An international name is written in its ASCII form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(into = "String", try_from = "String")]
 pub struct ReferrerRule {
     place: Referrer,

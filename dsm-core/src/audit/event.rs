@@ -31,6 +31,7 @@ pub struct Event {
 
 /// Who did it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Actor {
     /// Somebody who did not prove who they are.
@@ -109,6 +110,7 @@ impl ObjectRef {
 
 /// Kinds of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ObjectKind {
     /// The vault as a whole.
@@ -159,6 +161,11 @@ impl ObjectKind {
 
 /// How it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "AuditOutcome")
+)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Outcome {
     /// Permitted and, unless a later event says otherwise, done.
@@ -179,6 +186,7 @@ pub enum Outcome {
 
 /// One changed field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FieldChange {
     /// Its name.
     pub field: String,
@@ -195,6 +203,7 @@ macro_rules! operations {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
         /// What was asked for.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub enum Operation {
             $($(#[$doc])* #[serde(rename = $name)] $variant,)+
         }

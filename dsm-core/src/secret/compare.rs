@@ -4,6 +4,7 @@ use super::{OutputMap, OutputValue, Secret, SecretData};
 
 /// What differs between two versions, field by field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Comparison {
     /// The later version.
     pub from: u64,
@@ -15,6 +16,7 @@ pub struct Comparison {
 
 /// A field that differs. Sensitive values are never shown, only that they changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Difference {
     /// Its name; for data such as `data[0].password`.
     pub field: String,

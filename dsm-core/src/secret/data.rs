@@ -151,6 +151,7 @@ pub struct KeyValue(#[serde(with = "sealed_form")] pub Option<SecretText>);
 
 /// How many items of each kind there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ItemCounts {
     /// Credentials.

@@ -69,6 +69,11 @@ pub struct Secret {
 
 /// What a secret can be used for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "SecretStatus")
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Applications can get it.
@@ -94,6 +99,7 @@ impl Secret {
 
 /// An entry of a secret's error history: something that failed for this secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SecretError {
     /// When.
     pub at: Timestamp,

@@ -10,10 +10,15 @@ pub struct RenewalInterval(u32);
 pub struct RenewalError;
 
 impl RenewalInterval {
+    /// The shortest, in minutes.
+    pub const MIN: u32 = 10;
+    /// The longest, in minutes: a year.
+    pub const MAX: u32 = 525_600;
+
     /// An interval of so many minutes.
     pub fn from_minutes(minutes: i64) -> Result<Self, RenewalError> {
         match u32::try_from(minutes) {
-            Ok(minutes @ 10..=525_600) => Ok(Self(minutes)),
+            Ok(minutes @ Self::MIN..=Self::MAX) => Ok(Self(minutes)),
             _ => Err(RenewalError),
         }
     }

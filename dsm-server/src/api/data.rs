@@ -3,6 +3,9 @@
 //! In: one object with a block for each kind, or a plain object of names and values. Out: a list of
 //! flat maps, in which every value is a text or null, because clients break on anything else.
 
+pub mod shape;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -13,18 +16,47 @@ use dsm_core::secret::{
     OutputMap, SecretText, SshKey,
 };
 use dsm_core::vault::FieldError;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value};
 
 use crate::http::json;
 
-const BLOCKS: [&str; 5] = [
+/// The fields of one object, none of which is read that is not among them: the description of the
+/// interface lists them too.
+type Names = &'static [&'static str];
+
+const BLOCKS: Names = &[
     "access_keys",
     "credentials",
     "ephemeral_credentials",
     "key_value",
     "ssh_keys",
 ];
+/// An item of any block but accounts and cloud keys.
+const ITEM: Names = &["fields"];
+const EPHEMERAL: Names = &["profile", "fields"];
+const ACCESS_KEY: Names = &["type", "fields"];
+/// Pairs; the name says nothing about them.
+const GROUP: Names = &["name", "fields"];
+const LABELS: Names = &[
+    "host_label",
+    "user_label",
+    "password_label",
+    "additional_information_label",
+];
+const CREDENTIAL_TEXTS: Names = &["host", "user", "password", "additional_information", "ip"];
+const SSH_KEY_TEXTS: Names = &[
+    "host",
+    "user",
+    "private_key",
+    "public_key",
+    "password",
+    "additional_information",
+    "ip",
+];
+const ACCESS_KEY_TEXTS: Names = &["access_key_id", "secret_access_key"];
+const ACCESS_KEY_LABELS: Names = &["access_key_id_label", "secret_access_key_label"];
 
 /// Base64 with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -71,14 +103,17 @@ struct Reader {
     errors: Vec<FieldError>,
 }
 
-/// An object on its way in, and where it stands.
+/// An object on its way in, where it stands, and what it may have.
 struct Object {
     path: String,
     fields: Map<String, Value>,
+    known: [Names; 2],
 }
 
 impl Object {
     fn take(&mut self, name: &str) -> Option<(String, Value)> {
+        let known = self.known.iter().any(|names| names.contains(&name));
+        debug_assert!(known, "{name} is read and not declared");
         let value = self.fields.remove(name)?;
         Some((format!("{}.{name}", self.path), value))
     }
@@ -129,29 +164,45 @@ impl Reader {
         let mut data = Object {
             path: path.to_owned(),
             fields,
+            known: [BLOCKS, &[]],
         };
         let patch = DataPatch {
-            credentials: self.items(&mut data, "credentials", "credential", Self::credential),
-            ssh_keys: self.items(&mut data, "ssh_keys", "ssh_key", Self::ssh_key),
+            credentials: self.items(
+                &mut data,
+                "credentials",
+                &["credential"],
+                ITEM,
+                Self::credential,
+            ),
+            ssh_keys: self.items(&mut data, "ssh_keys", &["ssh_key"], ITEM, Self::ssh_key),
             ephemeral_credentials: self.items(
                 &mut data,
                 "ephemeral_credentials",
-                "ephemeral_credential",
+                &["ephemeral_credential"],
+                EPHEMERAL,
                 Self::ephemeral_credential,
             ),
-            access_keys: self.items(&mut data, "access_keys", "access_key", Self::access_key),
+            access_keys: self.items(
+                &mut data,
+                "access_keys",
+                &["access_key"],
+                ACCESS_KEY,
+                Self::access_key,
+            ),
             key_values: self.key_values(&mut data),
         };
         self.done(&data);
         patch
     }
 
-    /// A block: a list of objects, each with the one field `wrapper` that holds an item.
+    /// A block: a list of objects, each with the one field `wrapper` that holds an item with the
+    /// fields `item`.
     fn items<T>(
         &mut self,
         data: &mut Object,
         block: &str,
-        wrapper: &str,
+        wrapper: Names,
+        item: Names,
         read: fn(&mut Self, Object) -> Option<T>,
     ) -> Option<Vec<T>> {
         let (path, value) = self.given(data, block)?;
@@ -160,13 +211,13 @@ impl Reader {
             return None;
         };
         let mut items = Vec::with_capacity(list.len());
-        for (index, item) in list.into_iter().enumerate() {
+        for (index, value) in list.into_iter().enumerate() {
             let place = format!("{path}[{index}]");
-            let Some(mut outer) = self.object(place, item) else {
+            let Some(mut outer) = self.object(place, value, [wrapper, &[]]) else {
                 continue;
             };
-            if let Some((path, value)) = self.required(&mut outer, wrapper)
-                && let Some(inner) = self.object(path, value)
+            if let Some((path, value)) = self.required(&mut outer, wrapper[0])
+                && let Some(inner) = self.object(path, value, [item, &[]])
             {
                 items.extend(read(self, inner));
             }
@@ -177,7 +228,7 @@ impl Reader {
 
     fn credential(&mut self, mut item: Object) -> Option<Credential> {
         self.refuse_target(&mut item);
-        let mut fields = self.fields(&mut item)?;
+        let mut fields = self.fields(&mut item, [CREDENTIAL_TEXTS, LABELS])?;
         let credential = Credential {
             host: self.text(&mut fields, "host"),
             user: self.text(&mut fields, "user"),
@@ -193,7 +244,7 @@ impl Reader {
 
     fn ssh_key(&mut self, mut item: Object) -> Option<SshKey> {
         self.refuse_target(&mut item);
-        let mut fields = self.fields(&mut item)?;
+        let mut fields = self.fields(&mut item, [SSH_KEY_TEXTS, LABELS])?;
         let key = SshKey {
             host: self.text(&mut fields, "host"),
             user: self.text(&mut fields, "user"),
@@ -217,7 +268,7 @@ impl Reader {
         let labels = match self.given(&mut item, "fields") {
             None => Labels::default(),
             Some((path, value)) => {
-                let mut fields = self.object(path, value)?;
+                let mut fields = self.object(path, value, [LABELS, &[]])?;
                 let labels = self.labels(&mut fields);
                 self.done(&fields);
                 labels
@@ -239,7 +290,7 @@ impl Reader {
         let provider = self
             .required(&mut item, "type")
             .and_then(|(path, value)| self.provider(path, value));
-        let mut fields = self.fields(&mut item)?;
+        let mut fields = self.fields(&mut item, [ACCESS_KEY_TEXTS, ACCESS_KEY_LABELS])?;
         let access_key_id = self.text(&mut fields, "access_key_id");
         let secret_access_key = self.secret(&mut fields, "secret_access_key");
         let access_key_id_label = self.label(&mut fields, "access_key_id_label");
@@ -280,11 +331,11 @@ impl Reader {
             Value::Array(list) => {
                 for (index, item) in list.into_iter().enumerate() {
                     let place = format!("{path}[{index}]");
-                    let Some(mut item) = self.object(place, item) else {
+                    let Some(mut item) = self.object(place, item, [&["key_value"], GROUP]) else {
                         continue;
                     };
                     if let Some((path, inner)) = item.take("key_value") {
-                        if let Some(inner) = self.object(path, inner) {
+                        if let Some(inner) = self.object(path, inner, [GROUP, &[]]) {
                             self.group(inner, &mut pairs);
                         }
                         self.done(&item);
@@ -294,7 +345,7 @@ impl Reader {
                 }
             }
             value => {
-                let group = self.object(path, value)?;
+                let group = self.object(path, value, [GROUP, &[]])?;
                 self.group(group, &mut pairs);
             }
         }
@@ -304,7 +355,7 @@ impl Reader {
     /// `{fields}`, with or without a name, which says nothing about the pairs.
     fn group(&mut self, mut group: Object, pairs: &mut BTreeMap<String, KeyValue>) {
         group.fields.remove("name");
-        if let Some(fields) = self.fields(&mut group) {
+        if let Some(fields) = self.fields(&mut group, [&[], &[]]) {
             self.add_pairs(&fields.path, fields.fields, pairs);
         }
         self.done(&group);
@@ -362,16 +413,17 @@ impl Reader {
     /// Credentials on systems that are managed are named by target, and no system is.
     fn refuse_target(&mut self, item: &mut Object) {
         for name in ["target", "pair_user"] {
-            if let Some((path, _)) = self.given(item, name) {
-                self.reject(path, "there is no such target");
+            let given = item.fields.remove(name);
+            if given.is_some_and(|value| !(self.lenient() && value.is_null())) {
+                self.reject(format!("{}.{name}", item.path), "there is no such target");
             }
         }
     }
 
     /// The object `fields`, which every item must have.
-    fn fields(&mut self, item: &mut Object) -> Option<Object> {
+    fn fields(&mut self, item: &mut Object, known: [Names; 2]) -> Option<Object> {
         let (path, value) = self.required(item, "fields")?;
-        self.object(path, value)
+        self.object(path, value, known)
     }
 
     /// A field if it is given; null is not, where that is forgiven.
@@ -389,9 +441,13 @@ impl Reader {
         found
     }
 
-    fn object(&mut self, path: String, value: Value) -> Option<Object> {
+    fn object(&mut self, path: String, value: Value, known: [Names; 2]) -> Option<Object> {
         if let Value::Object(fields) = value {
-            return Some(Object { path, fields });
+            return Some(Object {
+                path,
+                fields,
+                known,
+            });
         }
         self.reject(path, "must be an object");
         None
@@ -468,6 +524,20 @@ pub struct Output<'a>(pub &'a [OutputMap]);
 impl Serialize for Output<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.iter().map(Flat))
+    }
+}
+
+impl JsonSchema for Output<'_> {
+    fn schema_name() -> Cow<'static, str> {
+        "Values".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A map for each credential, key and account, and one for all pairs",
+            "type": "array",
+            "items": {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
+        })
     }
 }
 

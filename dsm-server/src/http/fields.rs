@@ -5,11 +5,12 @@ use std::fmt;
 use chrono::{DateTime, SubsecRound as _, Utc};
 use dsm_core::time::Timestamp;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::http::call::Call;
 use crate::http::json::{self, JsonError};
+use crate::http::operation::{Notes, Shape};
 
 /// Why a body is not an object to read fields from.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -59,12 +60,16 @@ impl<T> Patch<T> {
 /// with all others and with every field nobody read. Nothing read may be used before `finish` has
 /// returned `Ok`.
 ///
+/// What a body may have is what its reader asks for: [`shape_of`] runs one over nothing and gives
+/// the schema of what it asked for.
+///
 /// `Debug` shows names only.
 #[must_use = "what was read may be used only after `finish`"]
 pub struct FieldReader {
     object: Map<String, Value>,
     prefix: String,
     issues: Vec<FieldIssue>,
+    notes: Notes,
 }
 
 impl fmt::Debug for FieldReader {
@@ -74,6 +79,21 @@ impl fmt::Debug for FieldReader {
             .field("issues", &self.issues)
             .finish_non_exhaustive()
     }
+}
+
+/// The fields that `read` asks for, of which these must be there too.
+pub fn shape_of<T>(read: impl FnOnce(FieldReader) -> T, required: &[&str]) -> (bool, Shape) {
+    let mut reader = FieldReader::over(Map::new());
+    let notes = Notes::taken();
+    reader.notes = notes.clone();
+    // The result is what a reader makes of nothing.
+    drop(read(reader));
+    let mut fields = notes.all();
+    for field in &mut fields {
+        field.required |= required.contains(&field.name);
+    }
+    let any = fields.iter().any(|field| field.required);
+    (any, Shape::object(fields, false))
 }
 
 type Checked<T> = Result<T, &'static str>;
@@ -101,6 +121,7 @@ impl FieldReader {
             object,
             prefix: String::new(),
             issues: Vec::new(),
+            notes: Notes::default(),
         }
     }
 
@@ -111,7 +132,8 @@ impl FieldReader {
 
     /// A text that must be given and must not be empty.
     pub fn required_string(&mut self, name: &'static str) -> String {
-        self.required(name, |value| {
+        let shape = || Shape::fixed(json!({"type": "string", "minLength": 1}));
+        self.required(name, shape, |value| {
             string(value).and_then(|text| {
                 if text.is_empty() {
                     Err("must not be empty")
@@ -125,36 +147,48 @@ impl FieldReader {
 
     /// A text; `None` when absent or null.
     pub fn optional_string(&mut self, name: &'static str) -> Option<String> {
-        self.optional(name, string)
+        self.optional(name, Shape::text, string)
     }
 
     /// A text that a merge patch may remove.
     pub fn patch_string(&mut self, name: &'static str) -> Patch<String> {
-        self.patch(name, string)
+        self.patch(name, Shape::text, string)
     }
 
     /// A boolean that must be given.
     pub fn required_bool(&mut self, name: &'static str) -> bool {
-        self.required(name, boolean).unwrap_or_default()
+        self.required(name, Shape::flag, boolean)
+            .unwrap_or_default()
     }
 
     /// A boolean; `None` when absent or null.
     pub fn optional_bool(&mut self, name: &'static str) -> Option<bool> {
-        self.optional(name, boolean)
+        self.optional(name, Shape::flag, boolean)
     }
 
     /// A whole number that must be given.
     pub fn required_integer(&mut self, name: &'static str) -> i64 {
-        self.required(name, integer).unwrap_or_default()
+        self.required(name, Shape::integer, integer)
+            .unwrap_or_default()
     }
 
     /// A whole number; `None` when absent or null.
     pub fn optional_integer(&mut self, name: &'static str) -> Option<i64> {
-        self.optional(name, integer)
+        self.optional(name, Shape::integer, integer)
     }
 
     /// A list of texts; `None` when absent or null. Each wrong item is reported.
     pub fn optional_list(&mut self, name: &'static str) -> Option<Vec<String>> {
+        self.optional_list_of(name, Shape::text)
+    }
+
+    /// A list of texts of a certain shape, which the caller checks; `None` when absent or null.
+    pub fn optional_list_of(
+        &mut self,
+        name: &'static str,
+        item: impl FnOnce() -> Shape,
+    ) -> Option<Vec<String>> {
+        self.notes.add(name, false, || item().list().or_null());
         match self.take(name) {
             None | Some(Value::Null) => None,
             Some(value) => Some(self.strings(name, value)),
@@ -163,6 +197,7 @@ impl FieldReader {
 
     /// A list of texts that must be given.
     pub fn required_list(&mut self, name: &'static str) -> Vec<String> {
+        self.notes.add(name, true, || Shape::text().list());
         match self.take(name) {
             None | Some(Value::Null) => {
                 self.reject(name, "is required");
@@ -174,22 +209,31 @@ impl FieldReader {
 
     /// An RFC 3339 instant that must be given.
     pub fn required_instant(&mut self, name: &'static str) -> Timestamp {
-        self.required(name, instant).unwrap_or(DateTime::UNIX_EPOCH)
+        self.required(name, Shape::instant, instant)
+            .unwrap_or(DateTime::UNIX_EPOCH)
     }
 
     /// An RFC 3339 instant; `None` when absent or null.
     pub fn instant(&mut self, name: &'static str) -> Option<Timestamp> {
-        self.optional(name, instant)
+        self.optional(name, Shape::instant, instant)
     }
 
     /// An RFC 3339 instant that a merge patch may remove.
     pub fn patch_instant(&mut self, name: &'static str) -> Patch<Timestamp> {
-        self.patch(name, instant)
+        self.patch(name, Shape::instant, instant)
     }
 
-    /// Any JSON value as it stands; `None` when absent.
-    pub fn value(&mut self, name: &'static str) -> Option<Value> {
+    /// Any JSON value as it stands; `None` when absent. The caller checks that it has this shape.
+    pub fn value(&mut self, name: &'static str, shape: impl FnOnce() -> Shape) -> Option<Value> {
+        self.notes.add(name, false, shape);
         self.take(name)
+    }
+
+    /// Refuses a field that is known elsewhere and has no place here.
+    pub fn refuse(&mut self, name: &'static str, message: &'static str) {
+        if self.take(name).is_some() {
+            self.reject(name, message);
+        }
     }
 
     /// An object, read by `read` with a reader of its own whose errors carry `name`; `None` when
@@ -199,6 +243,11 @@ impl FieldReader {
         name: &'static str,
         read: impl FnOnce(&mut Self) -> T,
     ) -> Option<T> {
+        if self.notes.are_taken() {
+            let (_, shape) = shape_of(|mut inner| read(&mut inner), &[]);
+            self.notes.add(name, false, || shape.or_null());
+            return None;
+        }
         match self.take(name)? {
             Value::Null => None,
             Value::Object(object) => Some(self.nested(name, object, read)),
@@ -215,6 +264,11 @@ impl FieldReader {
         name: &'static str,
         mut read: impl FnMut(&mut Self) -> T,
     ) -> Option<Vec<T>> {
+        if self.notes.are_taken() {
+            let (_, shape) = shape_of(|mut inner| read(&mut inner), &[]);
+            self.notes.add(name, false, || shape.list().or_null());
+            return None;
+        }
         let items = match self.take(name)? {
             Value::Null => return None,
             Value::Array(items) => items,
@@ -234,12 +288,15 @@ impl FieldReader {
         Some(list)
     }
 
-    /// A field that must be given, by a conversion of the caller's. `None` only when it is wrong.
+    /// A field that must be given, by a conversion of the caller's, which takes what has this
+    /// shape. `None` only when it is wrong.
     pub fn required<T>(
         &mut self,
         name: &'static str,
+        shape: impl FnOnce() -> Shape,
         convert: impl FnOnce(Value) -> Result<T, &'static str>,
     ) -> Option<T> {
+        self.notes.add(name, true, shape);
         match self.take(name) {
             None | Some(Value::Null) => {
                 self.reject(name, "is required");
@@ -253,8 +310,10 @@ impl FieldReader {
     pub fn optional<T>(
         &mut self,
         name: &'static str,
+        shape: impl FnOnce() -> Shape,
         convert: impl FnOnce(Value) -> Result<T, &'static str>,
     ) -> Option<T> {
+        self.notes.add(name, false, || shape().or_null());
         match self.take(name)? {
             Value::Null => None,
             value => self.checked(name, convert(value)),
@@ -265,14 +324,33 @@ impl FieldReader {
     pub fn patch<T>(
         &mut self,
         name: &'static str,
+        shape: impl FnOnce() -> Shape,
         convert: impl FnOnce(Value) -> Result<T, &'static str>,
     ) -> Patch<T> {
+        self.notes.add(name, false, || shape().or_null());
         match self.take(name) {
             None => Patch::Keep,
             Some(Value::Null) => Patch::Clear,
             Some(value) => self
                 .checked(name, convert(value))
                 .map_or(Patch::Keep, Patch::Set),
+        }
+    }
+
+    /// A field of a merge patch that cannot be removed; `None` leaves it.
+    pub fn kept<T>(
+        &mut self,
+        name: &'static str,
+        shape: impl FnOnce() -> Shape,
+        convert: impl FnOnce(Value) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        self.notes.add(name, false, shape);
+        match self.take(name)? {
+            Value::Null => {
+                self.reject(name, "must not be null");
+                None
+            }
+            value => self.checked(name, convert(value)),
         }
     }
 

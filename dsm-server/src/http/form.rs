@@ -17,8 +17,9 @@ use thiserror::Error;
 use crate::http::call::Call;
 use crate::http::json::{self, JsonError, MAX_KEYS};
 
-const FORM: &str = "application/x-www-form-urlencoded";
-const JSON: &str = "application/json";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const MULTIPART: &str = "multipart/form-data";
 
 /// Why a request has no readable fields. Never repeats a value.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -117,7 +118,7 @@ impl Fields {
         match media_type {
             FORM => fields.add_form(&call.body)?,
             JSON => fields.add_json(&call.body)?,
-            "multipart/form-data" => {
+            MULTIPART => {
                 let header = call.headers().get(CONTENT_TYPE);
                 let header = header.and_then(|value| value.to_str().ok());
                 fields.add_multipart(header.unwrap_or_default(), &call.body)?;

@@ -6,6 +6,7 @@ pub mod client_ip;
 pub mod fields;
 pub mod form;
 pub mod json;
+pub mod operation;
 pub mod path;
 pub mod router;
 mod timed;

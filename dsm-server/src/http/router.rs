@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use warp::Filter;
 
 use crate::http::call::{Call, Head, Peer, Reply, Surface};
+use crate::http::operation::Operation;
 use crate::http::path::Canonical;
 
 /// What runs for a route.
@@ -36,8 +37,10 @@ pub struct Route<S> {
     pub pattern: &'static str,
     /// The surface whose shape the refusals of this route have.
     pub surface: Surface,
-    /// The route's name in metrics and logs.
+    /// The route's name in metrics, logs and the description of the interface.
     pub name: &'static str,
+    /// What that description says about it.
+    pub operation: Operation,
     handler: Handler<S>,
 }
 
@@ -58,6 +61,7 @@ impl<S> Route<S> {
         pattern: &'static str,
         surface: Surface,
         name: &'static str,
+        operation: Operation,
         handler: H,
     ) -> Self
     where
@@ -69,8 +73,34 @@ impl<S> Route<S> {
             pattern,
             surface,
             name,
+            operation,
             handler: Arc::new(move |state, call| handler(state, call).boxed()),
         }
+    }
+
+    /// The parameters of the path, in their order.
+    pub fn path_parameters(&self) -> impl Iterator<Item = PathParameter> {
+        self.pattern.split('/').filter_map(PathParameter::of)
+    }
+}
+
+/// A parameter in the pattern of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathParameter {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it stands for all that is left of the path, slashes included.
+    pub tail: bool,
+}
+
+impl PathParameter {
+    /// The parameter that a segment of a pattern is; `None` for a literal or malformed one.
+    fn of(segment: &'static str) -> Option<Self> {
+        let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+        Some(match name.strip_suffix('…') {
+            Some(name) => Self { name, tail: true },
+            None => Self { name, tail: false },
+        })
     }
 }
 
@@ -437,17 +467,12 @@ impl Pattern {
         let segments = text.strip_prefix('/')?;
         for (segment, part) in segments.split('/').enumerate() {
             tree.push('/');
-            let Some(inner) = part.strip_prefix('{') else {
+            let Some(PathParameter { name, tail }) = PathParameter::of(part) else {
                 if part.contains(['{', '}']) {
                     return None;
                 }
                 tree.push_str(&part.to_ascii_lowercase());
                 continue;
-            };
-            let inner = inner.strip_suffix('}')?;
-            let (name, tail) = match inner.strip_suffix('…') {
-                Some(name) => (name, true),
-                None => (inner, false),
             };
             tree.push_str(if tail { "{*" } else { "{" });
             tree.push_str(name);

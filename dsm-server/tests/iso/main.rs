@@ -3,6 +3,8 @@
 
 mod access;
 mod check;
+#[path = "../common/conformance.rs"]
+mod conformance;
 mod read;
 mod refusals;
 mod register;

@@ -21,11 +21,13 @@ use dsm_server::app::App;
 use dsm_server::http::call::Peer;
 use dsm_server::http::client_ip::Forwarding;
 use dsm_server::http::router::{RequestLimits, Router};
+use dsm_server::openapi;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::Value;
 
 use crate::check::{default_object_ok, go_types_ok};
+use crate::conformance::{Conformance, Exchange};
 use crate::store::TestStore;
 
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
@@ -43,6 +45,7 @@ pub(crate) struct World {
     pub(crate) credentials: ClientCredentials,
     store: TestStore,
     router: Router<App>,
+    conformance: Conformance,
     peer: std::cell::Cell<&'static str>,
 }
 
@@ -100,7 +103,8 @@ impl World {
         let credentials = vault.reveal_credentials(&me, authorization).await;
         let app = Arc::new(App::new(vault.clone(), Forwarding::default()));
         let limits = RequestLimits::default();
-        let router = Router::new(app, iso::routes(), iso::refuse, limits);
+        let router = Router::new(app, iso::routes(), iso::refuse, limits).expect("a table");
+        let conformance = Conformance::with(openapi::document(router.routes()));
         Self {
             vault,
             clock,
@@ -110,7 +114,8 @@ impl World {
             secret,
             credentials: credentials.expect("credentials"),
             store,
-            router: router.expect("a table"),
+            router,
+            conformance,
             peer: std::cell::Cell::new("192.0.2.1:4000"),
         }
     }
@@ -158,7 +163,10 @@ impl World {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(body.into()).expect("a request");
+        let sent: Bytes = body.into();
+        let request = request.body(sent.clone()).expect("a request");
+        let (method, target) = (request.method().clone(), request.uri().to_string());
+        let sent_type = headers.iter().find(|(name, _)| *name == "content-type");
         let peer = Peer::new(self.peer.get().parse().expect("an address"));
         let reply = self.router.call(request, peer).await;
         let bytes = reply.body_bytes().expect("not a stream").clone();
@@ -166,6 +174,17 @@ impl World {
         assert_eq!(reply.headers[CONTENT_TYPE], JSON);
         go_types_ok(&body).unwrap_or_else(|wrong| panic!("{wrong}: {body}"));
         default_object_ok(reply.status, &body).unwrap_or_else(|wrong| panic!("{wrong}: {body}"));
+        let exchange = Exchange {
+            method: method.as_str(),
+            target: &target,
+            sent_type: sent_type.map(|(_, value)| *value),
+            sent: &sent,
+            status: reply.status.as_u16(),
+            header: &|name| Some(reply.headers.get(name)?.to_str().ok()?.to_owned()),
+            body: &bytes,
+        };
+        let described = self.conformance.check(&exchange);
+        described.unwrap_or_else(|wrong| panic!("{method} {target}: {wrong}"));
         Answer {
             status: reply.status,
             headers: reply.headers,

@@ -4,6 +4,8 @@ mod applications;
 mod audit;
 mod authorizations;
 mod conditions;
+#[path = "../common/conformance.rs"]
+mod conformance;
 mod idempotency;
 mod lists;
 mod operators;

@@ -1,7 +1,10 @@
+use std::collections::BTreeSet;
+
 use dsm_server::api::v1;
 use dsm_server::http::call::Surface;
 use dsm_server::http::router::Refusal;
-use serde_json::json;
+use dsm_server::openapi;
+use serde_json::{Value, json};
 
 use crate::support::Server;
 
@@ -185,4 +188,32 @@ async fn the_router_refuses_in_the_same_shape() {
         let reply = v1::refuse(Surface::V1, refusal);
         assert_eq!(reply.status, refusal.status());
     }
+}
+
+/// What the vault insists on is told in two places, here and in the description of the interface.
+#[tokio::test]
+async fn what_must_be_given_is_what_is_described_so() {
+    let server = Server::start().await;
+    server.furnish().await;
+    let document = openapi::document(server.router.routes());
+    let mut compared = 0;
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        let body = &methods["post"]["requestBody"];
+        let schema = &body["content"]["application/json"]["schema"];
+        let Some(names) = schema["required"].as_array() else {
+            assert_ne!(body["required"], true, "{path}");
+            continue;
+        };
+        let described: BTreeSet<&str> = names.iter().filter_map(Value::as_str).collect();
+        let target = path.trim_start_matches("/api/v1").replace("{id}", "1");
+        let answer = server.post(&target, json!({})).await;
+        let missing = answer.problem(422).iter();
+        let missing = missing.filter(|error| error["message"] == "is required");
+        let missing: BTreeSet<&str> = missing
+            .filter_map(|error| error["field"].as_str())
+            .collect();
+        assert_eq!(missing, described, "{path}");
+        compared += 1;
+    }
+    assert!(compared >= 8, "only {compared}");
 }

@@ -15,9 +15,11 @@ use dsm_server::app::App;
 use dsm_server::http::call::Peer;
 use dsm_server::http::client_ip::{ForwardedHeader, Forwarding};
 use dsm_server::http::router::{RequestLimits, Router};
+use dsm_server::openapi;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
+use crate::conformance::{Conformance, Exchange};
 use crate::store::TestStore;
 
 /// The server and an operator who may do everything.
@@ -26,6 +28,7 @@ pub(crate) struct Server {
     pub(crate) vault: Arc<Vault>,
     pub(crate) clock: Arc<ManualClock>,
     token: String,
+    conformance: Conformance,
     _store: TestStore,
 }
 
@@ -59,8 +62,10 @@ impl Server {
         let app = Arc::new(App::new(Arc::clone(&vault), forwarding));
         let router = Router::new(app, v1::routes(), v1::refuse, RequestLimits::default())
             .expect("the table is consistent");
+        let conformance = Conformance::with(openapi::document(router.routes()));
         let mut server = Self {
             router,
+            conformance,
             vault,
             clock,
             token: String::new(),
@@ -191,11 +196,31 @@ impl Ask<'_> {
         ask
     }
 
+    /// Which must be one that is described.
     pub(crate) async fn answer(self) -> Answer {
+        let sent = self.body.clone();
         let request = self.request.body(self.body).expect("a right request");
+        let (head, _) = request.clone().into_parts();
         let peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], 40_000)));
         let reply = self.server.router.call(request, peer).await;
         let body = reply.body_bytes().expect("not a stream").clone();
+        let header = |of: &HeaderMap, name: &str| {
+            let value = of.get(name)?.to_str().ok()?;
+            Some(value.to_owned())
+        };
+        let sent_type = header(&head.headers, "content-type");
+        let exchange = Exchange {
+            method: head.method.as_str(),
+            target: &head.uri.to_string(),
+            sent_type: sent_type.as_deref(),
+            sent: &sent,
+            status: reply.status.as_u16(),
+            header: &|name| header(&reply.headers, name),
+            body: &body,
+        };
+        if let Err(wrong) = self.server.conformance.check(&exchange) {
+            panic!("{} {}: {wrong}", head.method, head.uri);
+        }
         let body = if body.is_empty() {
             Value::Null
         } else {

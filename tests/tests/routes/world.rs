@@ -1,7 +1,7 @@
 //! A furnished vault behind every route, in this process.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dsm_core::access::{Origin, Permissions};
 use dsm_core::crypto::StaticKeys;
@@ -19,8 +19,9 @@ use dsm_server::health::Health;
 use dsm_server::http::call::Peer;
 use dsm_server::http::client_ip::{ForwardedHeader, Forwarding};
 use dsm_server::http::router::{RequestLimits, Route, Router};
-use dsm_server::serve;
+use dsm_server::{openapi, serve};
 
+use crate::conformance::{Conformance, Exchange};
 use crate::exchange::{Answer, Ask};
 
 /// The only address that the authorizations allow.
@@ -50,6 +51,14 @@ pub(crate) struct World {
     pub(crate) me: Caller,
     router: Router<App>,
     store: Arc<MemoryStore>,
+    conformance: Arc<Conformance>,
+}
+
+/// The description is the same in every world.
+fn conformance(router: &Router<App>) -> Arc<Conformance> {
+    static MADE: OnceLock<Arc<Conformance>> = OnceLock::new();
+    let make = || Arc::new(Conformance::with(openapi::document(router.routes())));
+    Arc::clone(MADE.get_or_init(make))
 }
 
 impl World {
@@ -70,6 +79,7 @@ impl World {
         let router = Router::new(app, routes, serve::refuse, RequestLimits::default())
             .expect("the table is consistent");
         let world = Self {
+            conformance: conformance(&router),
             vault,
             clock,
             me: Caller::embedded("tests"),
@@ -168,7 +178,10 @@ impl World {
         issued.expect("a token").token.expose().to_owned()
     }
 
+    /// Which must be one that is described.
     pub(crate) async fn answer(&self, ask: Ask) -> Answer {
+        let (method, target, sent) = (ask.method.clone(), ask.path.clone(), ask.body.clone());
+        let sent_type = ask.headers.get("content-type").cloned();
         let mut request = warp::http::Request::new(ask.body);
         *request.method_mut() = ask.method;
         *request.uri_mut() = ask.path.parse().expect("a path");
@@ -176,6 +189,17 @@ impl World {
         let peer = Peer::new(SocketAddr::new(ask.from, 40_000));
         let reply = self.router.call(request, peer).await;
         let body = reply.body_bytes().expect("not a stream").clone();
+        let exchange = Exchange {
+            method: method.as_str(),
+            target: &target,
+            sent_type: sent_type.as_ref().and_then(|value| value.to_str().ok()),
+            sent: &sent,
+            status: reply.status.as_u16(),
+            header: &|name| Some(reply.headers.get(name)?.to_str().ok()?.to_owned()),
+            body: &body,
+        };
+        let described = self.conformance.check(&exchange);
+        described.unwrap_or_else(|wrong| panic!("{method} {target}: {wrong}"));
         Answer {
             status: reply.status,
             headers: reply.headers,

@@ -2,9 +2,10 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE};
 use dsm_core::secret::{DataPatch, SecretData};
 use dsm_core::vault::FieldError;
-use serde_json::{Value, json};
+use schemars::SchemaGenerator;
+use serde_json::{Map, Value, json};
 
-use super::{Output, Strictness, read};
+use super::{Output, Strictness, read, shape};
 
 fn lenient(value: Value) -> Result<DataPatch, Vec<FieldError>> {
     read("data", value, Strictness::Lenient)
@@ -272,4 +273,45 @@ fn nested_values_are_no_pairs() {
     let errors = wrong(lenient(json!({"a": {"b": "c"}, "d": ["e"], "f": "g"})));
     let fields: Vec<&str> = errors.iter().map(|(field, _)| field.as_str()).collect();
     assert_eq!(fields, ["data.a", "data.d"]);
+}
+
+/// A value that has everything that a schema names.
+fn whole(schema: &Value, count: &mut usize) -> Value {
+    if let Some(first) = schema["enum"].get(0).or(schema["anyOf"].get(0)) {
+        return match first {
+            Value::Object(_) => whole(first, count),
+            value => value.clone(),
+        };
+    }
+    match schema["type"].as_str() {
+        Some("object") => {
+            let properties = schema["properties"].as_object().into_iter().flatten();
+            let properties = properties.map(|(name, schema)| (name.clone(), whole(schema, count)));
+            properties.collect::<Map<_, _>>().into()
+        }
+        Some("array") => json!([whole(&schema["items"], count)]),
+        _ => {
+            *count += 1;
+            json!(format!("text {count}"))
+        }
+    }
+}
+
+#[test]
+fn all_that_is_described_is_taken() {
+    let schema = shape::strict().make(&mut SchemaGenerator::default());
+    let mut count = 0;
+    let whole = whole(schema.as_value(), &mut count);
+    assert!(count >= 30, "{whole}");
+    let read = read("data", whole.clone(), Strictness::Strict);
+    let patch = read.unwrap_or_else(|wrong| panic!("{wrong:?} of {whole}"));
+    assert!(patch.credentials.is_some_and(|items| items.len() == 1));
+    assert!(patch.ssh_keys.is_some_and(|items| items.len() == 1));
+    assert!(patch.access_keys.is_some_and(|items| items.len() == 1));
+    assert!(
+        patch
+            .ephemeral_credentials
+            .is_some_and(|items| items.len() == 1)
+    );
+    assert!(patch.key_values.is_some());
 }

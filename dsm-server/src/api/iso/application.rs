@@ -2,10 +2,11 @@
 
 use dsm_core::vault::{ApplicationFields, AuthorizationFields, Registered, Registration};
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::input::Input;
-use super::reply::done;
+use super::reply::{Nothing, done};
 use super::shape::ApplicationBody;
 use super::{Attempts, principal};
 use crate::api::status::Failure;
@@ -13,14 +14,11 @@ use crate::app::App;
 use crate::http::call::{Call, Reply};
 
 /// Documented as id and signature of the application; clients authenticate with them.
-#[derive(Serialize)]
-struct Credentials<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Credentials<'a> {
     id: &'a str,
     signature: &'a str,
 }
-
-#[derive(Serialize)]
-struct Nothing {}
 
 /// `GET /iso/dapp/application`.
 pub(super) async fn read(app: &App, call: &Call) -> Result<Reply, Failure> {
@@ -41,7 +39,7 @@ pub(super) async fn register(app: &App, call: &Call) -> Result<Reply, Failure> {
     let mut attempts = Attempts::default();
     let registered = loop {
         let principal = principal(app, call).await?;
-        let registration = registration_of(call)?;
+        let registration = registration_of(Input::of(call)?)?;
         let registered = app.vault.register_application(&principal, registration);
         let registered = registered.await;
         if !attempts.again(&registered) {
@@ -92,8 +90,8 @@ fn what_came_of(registered: &Registered) -> String {
     )
 }
 
-fn registration_of(call: &Call) -> Result<Registration, Failure> {
-    let mut input = Input::of(call)?;
+/// What is to be registered.
+pub(super) fn registration_of(mut input: Input) -> Result<Registration, Failure> {
     let application = ApplicationFields {
         name: input.required(&["application"]),
         authentication_method: input.method(&["authentication_method"]),

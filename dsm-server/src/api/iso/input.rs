@@ -9,7 +9,7 @@ use dsm_core::access::{AuthenticationMethod, CredentialProfile};
 use dsm_core::secret::{DataPatch, RenewalInterval};
 use dsm_core::time::Timestamp;
 use dsm_core::vault::FieldError;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::data::{self, Strictness};
 use crate::api::status::{Failure, Kind};
@@ -17,15 +17,52 @@ use crate::http::call::Call;
 use crate::http::fields::Patch;
 use crate::http::form::{self, Fields, FormError};
 use crate::http::json;
+use crate::http::operation::{Note, Notes, RequestBody, Shape};
 
 /// The names of one field; the first is the one that errors use.
 pub(super) type Names = &'static [&'static str];
 
 /// Reads fields and collects what is wrong with them. Nothing read may be used before
 /// [`finish`](Self::finish) has returned `Ok`.
+///
+/// What a body may have is what its reader asks for, as with
+/// [`FieldReader`](crate::http::fields::FieldReader).
 pub(super) struct Input {
     fields: Fields,
     errors: Vec<FieldError>,
+    notes: Notes,
+}
+
+/// The body that `read` asks for, under every media type that is read.
+pub(super) fn body_of<T>(read: impl FnOnce(Input) -> T) -> RequestBody {
+    let notes = Notes::taken();
+    // The result is what a reader makes of nothing.
+    drop(read(Input {
+        fields: Fields::default(),
+        errors: Vec::new(),
+        notes: notes.clone(),
+    }));
+    let notes = notes.all();
+    let form: Vec<Note> = notes
+        .iter()
+        .map(|note| Note {
+            shape: if note.required {
+                Shape::fixed(json!({"type": "string", "minLength": 1}))
+            } else {
+                Shape::text()
+            },
+            ..note.clone()
+        })
+        .collect();
+    let form = Shape::object(form, true);
+    RequestBody {
+        required: notes.iter().any(|note| note.required),
+        content: vec![
+            (form::FORM, form.clone()),
+            (form::JSON, Shape::object(notes, true)),
+            (form::MULTIPART, form),
+        ],
+    }
 }
 
 impl From<FormError> for Failure {
@@ -46,6 +83,7 @@ impl Input {
         Ok(Self {
             fields: Fields::of(call)?,
             errors: Vec::new(),
+            notes: Notes::default(),
         })
     }
 
@@ -71,6 +109,7 @@ impl Input {
 
     /// A text that must be given and must not be empty.
     pub(super) fn required(&mut self, names: Names) -> Option<String> {
+        self.notes.add(names[0], true, || scalar(false));
         let text = self.fields.required_text(names);
         let text = text.map(|text| Some(text.into_owned()));
         self.checked(text)
@@ -78,6 +117,12 @@ impl Input {
 
     /// A text; `None` when absent or null.
     pub(super) fn text(&mut self, names: Names) -> Option<String> {
+        self.text_of(names, || scalar(true))
+    }
+
+    /// A text of a certain shape, which the caller checks; `None` when absent or null.
+    fn text_of(&mut self, names: Names, shape: impl FnOnce() -> Shape) -> Option<String> {
+        self.notes.add(names[0], false, shape);
         let text = self.fields.text(names);
         let text = text.map(|text| text.map(std::borrow::Cow::into_owned));
         self.checked(text)
@@ -96,18 +141,21 @@ impl Input {
 
     /// A boolean; `None` when absent, null or empty.
     pub(super) fn boolean(&mut self, names: Names) -> Option<bool> {
+        self.notes.add(names[0], false, boolean);
         let flag = self.fields.boolean(names);
         self.checked(flag)
     }
 
     /// A list of texts; `None` when absent or null.
     pub(super) fn list(&mut self, names: Names) -> Option<Vec<String>> {
+        self.notes.add(names[0], false, list);
         let list = self.fields.list(names);
         self.checked(list)
     }
 
     /// Any value; `None` when absent.
-    fn value(&mut self, names: Names) -> Option<Value> {
+    fn value(&mut self, names: Names, shape: impl FnOnce() -> Shape) -> Option<Value> {
+        self.notes.add(names[0], false, shape);
         let value = self.fields.value(names);
         let value = value.map(|value| value.map(std::borrow::Cow::into_owned));
         self.checked(value)
@@ -115,7 +163,7 @@ impl Input {
 
     /// An instant, which the empty text removes: `YYYY-MM-DD HH:MM:SS`, UTC, or RFC 3339.
     pub(super) fn instant(&mut self, names: Names) -> Option<Option<Timestamp>> {
-        let text = self.text(names)?;
+        let text = self.text_of(names, instants)?;
         let text = text.trim();
         if text.is_empty() {
             return Some(None);
@@ -129,7 +177,7 @@ impl Input {
 
     /// A timer: absent, null and the empty text leave it, `[]`, 0 and false turn it off.
     pub(super) fn timer(&mut self, names: Names) -> Option<Option<RenewalInterval>> {
-        let value = self.value(names)?;
+        let value = self.value(names, timers)?;
         let Some(timer) = timer(&value) else {
             let message = "must be a whole number of minutes from 10 to 525600, or 0 for never";
             self.reject(names[0], message);
@@ -144,7 +192,7 @@ impl Input {
 
     /// The values of a secret.
     pub(super) fn data(&mut self, names: Names) -> DataPatch {
-        let value = self.value(names).unwrap_or_default();
+        let value = self.value(names, data::shape::lenient).unwrap_or_default();
         match data::read(names[0], value, Strictness::Lenient) {
             Ok(patch) => patch,
             Err(mut errors) => {
@@ -156,7 +204,10 @@ impl Input {
 
     /// How clients authenticate; `None` when absent, null or empty.
     pub(super) fn method(&mut self, names: Names) -> Option<AuthenticationMethod> {
-        let text = self.filled(names)?;
+        let text = self.text_of(names, methods)?;
+        if text.is_empty() {
+            return None;
+        }
         let plain: String = text
             .chars()
             .filter(char::is_ascii_alphanumeric)
@@ -175,7 +226,7 @@ impl Input {
 
     /// A list of `{device, profile}`, in a form as JSON; `None` when absent, null or empty.
     pub(super) fn profiles(&mut self, names: Names) -> Option<Vec<CredentialProfile>> {
-        let value = match self.value(names)? {
+        let value = match self.value(names, profile_lists)? {
             Value::Null => return None,
             Value::String(text) if text.trim().is_empty() => return None,
             Value::String(text) => json::read(text.as_bytes()).unwrap_or_default(),
@@ -188,6 +239,78 @@ impl Input {
         }
         profiles
     }
+}
+
+/// A single value: numbers and booleans count as their JSON text.
+fn scalar(or_null: bool) -> Shape {
+    Shape::fixed(if or_null {
+        json!({"type": ["string", "number", "boolean", "null"]})
+    } else {
+        json!({"type": ["string", "number", "boolean"], "minLength": 1})
+    })
+}
+
+fn boolean() -> Shape {
+    let words = ["", "true", "false", "1", "0", "yes", "no", "on", "off"];
+    Shape::fixed(json!({
+        "anyOf": [{"type": ["boolean", "null"]}, {"enum": [0, 1]}, {"enum": words}],
+    }))
+}
+
+fn list() -> Shape {
+    let item = json!({"type": ["string", "number", "boolean"]});
+    Shape::fixed(json!({
+        "description": "A list, or its items with commas between them",
+        "anyOf": [
+            {"type": "array", "items": item},
+            {"type": ["string", "number", "boolean", "null"]},
+        ],
+    }))
+}
+
+fn instants() -> Shape {
+    let form = r"^\s*(\d{4}-\d\d-\d\d[ Tt]\d\d:\d\d:\d\d\S*)?\s*$";
+    Shape::fixed(json!({
+        "description": "YYYY-MM-DD HH:MM:SS in UTC, RFC 3339, or an empty text for none",
+        "type": ["string", "null"],
+        "pattern": form,
+    }))
+}
+
+fn timers() -> Shape {
+    let (min, max) = (RenewalInterval::MIN, RenewalInterval::MAX);
+    Shape::fixed(json!({
+        "description": "Minutes; 0, false or an empty list turn it off, an empty text or null \
+                        leave it",
+        "anyOf": [
+            {"type": "integer", "minimum": min, "maximum": max},
+            {"type": "string", "pattern": r"^\s*(|\[\]|[Ff][Aa][Ll][Ss][Ee]|\+?[0-9]+)\s*$"},
+            {"enum": [0, false, null, []]},
+        ],
+    }))
+}
+
+fn methods() -> Shape {
+    Shape::fixed(json!({
+        "anyOf": [{"enum": ["OAuth 2.0", "OAuth 1.0", "AWS"]}, {"type": ["string", "null"]}],
+    }))
+}
+
+fn profile_lists() -> Shape {
+    let text = json!({"type": "string"});
+    Shape::fixed(json!({
+        "anyOf": [
+            {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"device": text, "profile": text},
+                    "required": ["device", "profile"],
+                },
+            },
+            {"type": ["string", "null"]},
+        ],
+    }))
 }
 
 fn instant(text: &str) -> Option<Timestamp> {

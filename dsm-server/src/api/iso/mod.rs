@@ -5,23 +5,25 @@
 //! expect, which for most of them means text.
 
 mod application;
+mod endpoint;
 mod input;
 mod reply;
 mod secret;
 mod shape;
 mod token;
 
-use std::sync::Arc;
-
 use dsm_core::access::Principal;
 use dsm_core::vault::Error;
-use http::Method;
+use http::StatusCode;
 use http::header::AUTHORIZATION;
 
+use self::endpoint::{delete, get, post};
+use self::reply::Nothing;
 pub use self::reply::refuse;
+use self::shape::ApplicationBody;
 use crate::api::status::Failure;
 use crate::app::App;
-use crate::http::call::{Call, Reply, Surface};
+use crate::http::call::Call;
 use crate::http::router::Route;
 
 /// How often a write that lost a race is tried anew. These clients cannot say which revision they
@@ -31,69 +33,75 @@ const ATTEMPTS: usize = 10;
 /// The routes of this surface.
 pub fn routes() -> Vec<Route<App>> {
     vec![
-        route(
-            Method::POST,
+        post(
             "/iso/oauth2/token",
             "iso_token",
-            async |app, call| token::issue(&app, call).await,
-        ),
-        route(
-            Method::GET,
+            "Gives an access token for client credentials",
+        )
+        .for_clients::<token::Refused<'_>>()
+        .fields(token::grant)
+        .gives::<token::Issued<'_>>(StatusCode::OK, "A token")
+        .by(async |app, call| token::issue(&app, call).await),
+        get(
             "/iso/dapp/application",
             "iso_application",
-            async |app, call| reply::answer(application::read(&app, &call).await),
-        ),
-        route(
-            Method::POST,
+            "Gives the caller's application with the secrets that it may read",
+        )
+        .gives::<ApplicationBody<'_>>(StatusCode::OK, "The application")
+        .by(async |app, call| reply::answer(application::read(&app, &call).await)),
+        post(
             "/iso/dapp/application",
             "iso_application_register",
-            async |app, call| reply::answer(application::register(&app, &call).await),
-        ),
-        route(
-            Method::DELETE,
+            "Makes or changes an application, and finds or makes an authorization of it",
+        )
+        .fields(application::registration_of)
+        .gives::<application::Credentials<'_>>(StatusCode::OK, "Done")
+        .by(async |app, call| reply::answer(application::register(&app, &call).await)),
+        delete(
             "/iso/dapp/application/authorization",
             "iso_authorization_revoke",
-            async |app, call| reply::answer(application::revoke(&app, &call).await),
-        ),
-        route(
-            Method::GET,
+            "Revokes the calling authorization for good",
+        )
+        .gives::<Nothing>(StatusCode::OK, "Done")
+        .by(async |app, call| reply::answer(application::revoke(&app, &call).await)),
+        get(
             "/iso/sctm/secrets",
             "iso_secrets",
-            async |app, call| reply::answer(secret::list(&app, &call).await),
-        ),
-        route(
-            Method::GET,
+            "Gives every secret of the caller",
+        )
+        .gives::<secret::All<'_>>(StatusCode::OK, "The secrets")
+        .by(async |app, call| reply::answer(secret::list(&app, &call).await)),
+        get(
             "/iso/sctm/secret",
             "iso_secrets_alias",
-            async |app, call| reply::answer(secret::list(&app, &call).await),
-        ),
-        route(
-            Method::POST,
+            "Gives every secret of the caller",
+        )
+        .gives::<secret::All<'_>>(StatusCode::OK, "The secrets")
+        .by(async |app, call| reply::answer(secret::list(&app, &call).await)),
+        post(
             "/iso/sctm/secret",
             "iso_secret_write",
-            async |app, call| reply::answer(secret::write(&app, &call).await),
-        ),
-        route(
-            Method::GET,
+            "Makes a secret, or changes the one with this identity",
+        )
+        .fields(secret::secret_of)
+        .gives::<ApplicationBody<'_>>(StatusCode::OK, "It was changed")
+        .gives::<ApplicationBody<'_>>(StatusCode::CREATED, "It was made")
+        .by(async |app, call| reply::answer(secret::write(&app, &call).await)),
+        get(
             "/iso/sctm/secret/{identity…}",
             "iso_secret",
-            async |app, call| reply::answer(secret::read(&app, &call).await),
-        ),
-        route(
-            Method::DELETE,
+            "Gives a secret",
+        )
+        .gives::<secret::One<'_>>(StatusCode::OK, "The secret")
+        .by(async |app, call| reply::answer(secret::read(&app, &call).await)),
+        delete(
             "/iso/sctm/secret/{identity…}",
             "iso_secret_delete",
-            async |app, call| reply::answer(secret::delete(&app, &call).await),
-        ),
+            "Disables a secret",
+        )
+        .gives::<Nothing>(StatusCode::OK, "Done")
+        .by(async |app, call| reply::answer(secret::delete(&app, &call).await)),
     ]
-}
-
-fn route<H, F>(method: Method, pattern: &'static str, name: &'static str, handler: H) -> Route<App>
-where
-    H: Fn(Arc<App>, Call) -> F + Send + Sync + 'static,
-    F: Future<Output = Reply> + Send + 'static,
-{
-    Route::new(method, pattern, Surface::Iso, name, handler)
 }
 
 /// Counts how often a write is tried. Another change may come in between, of the object or of the

@@ -3,6 +3,7 @@
 use dsm_core::vault::FieldError;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::status::{Failure, Kind};
@@ -11,7 +12,8 @@ use crate::http::router::Refusal;
 
 /// What every answer carries, whatever else it does. Clients look at `error` here rather than at
 /// the status.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DefaultResponse")]
 struct Response<'a> {
     status: u16,
     message: &'a str,
@@ -23,8 +25,10 @@ struct Response<'a> {
     cod_erro: u32,
 }
 
-#[derive(Serialize)]
-struct Answer<'a, T> {
+/// An answer with the default response object.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "IsoAnswer{T}")]
+pub(super) struct Answer<'a, T> {
     code: u16,
     response: Response<'a>,
     #[serde(flatten)]
@@ -32,18 +36,30 @@ struct Answer<'a, T> {
 }
 
 /// Beside the default object, what clients show of a failure.
-#[derive(Serialize)]
-struct Failed<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Failure")]
+pub(super) struct Failed<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     exception: Option<Exception>,
 }
 
-#[derive(Serialize)]
+/// As above, in the form that some clients read.
+#[derive(Serialize, JsonSchema)]
 struct Exception {
     code: u16,
     message: String,
     detail: Option<&'static str>,
+}
+
+/// What a failure has, and more.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Failure{T}")]
+pub(super) struct Both<'a, T> {
+    #[serde(flatten)]
+    failed: Failed<'a>,
+    #[serde(flatten)]
+    more: T,
 }
 
 /// A body beside the default object.
@@ -67,16 +83,13 @@ pub(super) fn done(status: StatusCode, message: &str, body: impl Serialize) -> R
     Reply::json(status, &answer)
 }
 
+/// Nothing beside the default object.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "")]
+pub(super) struct Nothing {}
+
 /// A failure, with `more` beside what every failure has.
 pub(super) fn failed_with(failure: &Failure, more: impl Serialize) -> Reply {
-    #[derive(Serialize)]
-    struct Both<'a, T> {
-        #[serde(flatten)]
-        failed: Failed<'a>,
-        #[serde(flatten)]
-        more: T,
-    }
-
     let status = failure.kind.status(Surface::Iso);
     let code = status.as_u16();
     let error_code = failure.kind.error_code();
@@ -121,9 +134,6 @@ pub(super) fn failed_with(failure: &Failure, more: impl Serialize) -> Reply {
 
 /// A failure.
 pub(super) fn failed(failure: &Failure) -> Reply {
-    #[derive(Serialize)]
-    struct Nothing {}
-
     failed_with(failure, Nothing {})
 }
 
@@ -138,7 +148,7 @@ pub fn refuse(_: Surface, refusal: Refusal) -> Reply {
 }
 
 /// The message, or every wrong field with what is wrong with it.
-fn in_words(failure: &Failure) -> String {
+pub(super) fn in_words(failure: &Failure) -> String {
     if failure.fields.is_empty() {
         return failure.message.to_string();
     }

@@ -5,31 +5,29 @@ use std::slice;
 use dsm_core::secret::{Identity, IdentityError};
 use dsm_core::vault::{Error, FieldError, Registry, RenewalFields, SecretFields, Written};
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::input::Input;
-use super::reply::done;
+use super::reply::{Nothing, done};
 use super::shape::{ApplicationBody, Secret};
 use super::{Attempts, principal};
 use crate::api::status::Failure;
 use crate::app::App;
 use crate::http::call::{Call, Reply};
 
-#[derive(Serialize)]
-struct One<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct One<'a> {
     secret: Secret<'a>,
 }
 
 /// Under the name of the documents and under that of the clients.
-#[derive(Serialize)]
-struct All<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct All<'a> {
     #[serde(rename = "Secrets")]
     documented: &'a [Secret<'a>],
     secrets: &'a [Secret<'a>],
 }
-
-#[derive(Serialize)]
-struct Nothing {}
 
 /// `GET /iso/sctm/secret/{identity}`.
 pub(super) async fn read(app: &App, call: &Call) -> Result<Reply, Failure> {
@@ -80,7 +78,7 @@ pub(super) async fn write(app: &App, call: &Call) -> Result<Reply, Failure> {
     let mut attempts = Attempts::default();
     let (principal, Written { secret, created }) = loop {
         let principal = principal(app, call).await?;
-        let (identity, fields) = secret_of(call)?;
+        let (identity, fields) = secret_of(Input::of(call)?)?;
         let written = app.vault.write_secret(&principal, &identity, fields).await;
         if !attempts.again(&written) {
             break (principal, written?);
@@ -116,8 +114,8 @@ fn identity_of(call: &Call) -> Result<Identity, Failure> {
     })
 }
 
-fn secret_of(call: &Call) -> Result<(Identity, SecretFields), Failure> {
-    let mut input = Input::of(call)?;
+/// What is to be written.
+pub(super) fn secret_of(mut input: Input) -> Result<(Identity, SecretFields), Failure> {
     let identity = input.required(&["identity"]);
     let identity = identity.and_then(|text| match text.parse::<Identity>() {
         Ok(identity) => Some(identity),

@@ -1,5 +1,6 @@
 //! Secrets and applications as this surface shows them.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use dsm_core::access::Application;
@@ -7,12 +8,14 @@ use dsm_core::id::SecretId;
 use dsm_core::secret::RenewalInterval;
 use dsm_core::time::Timestamp;
 use dsm_core::vault::OpenedSecret;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use crate::api::data::Output;
 
 /// A secret in full.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "IsoSecret")]
 #[allow(clippy::struct_field_names, reason = "the names on the wire")]
 pub(super) struct Secret<'a> {
     secret_id: SecretId,
@@ -63,12 +66,13 @@ impl<'a> Secret<'a> {
 }
 
 /// An application with secrets of one of its authorizations.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ApplicationBody<'a> {
     application: Inner<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "IsoApplication")]
 struct Inner<'a> {
     name: &'a str,
     description: Option<&'a str>,
@@ -128,5 +132,44 @@ impl Serialize for Renewal {
             Some(interval) => serializer.serialize_u32(interval.minutes()),
             None => serializer.serialize_bool(false),
         }
+    }
+}
+
+impl<T> JsonSchema for Text<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "DecimalText".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": "^[0-9]+$"})
+    }
+}
+
+impl JsonSchema for Instant {
+    fn schema_name() -> Cow<'static, str> {
+        "IsoInstant".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "YYYY-MM-DD HH:MM:SS in UTC, or empty for none",
+            "type": "string",
+            "pattern": r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)?$",
+        })
+    }
+}
+
+impl JsonSchema for Renewal {
+    fn schema_name() -> Cow<'static, str> {
+        "IsoRenewal".into()
+    }
+
+    fn json_schema(schemas: &mut SchemaGenerator) -> Schema {
+        let minutes = schemas.subschema_for::<RenewalInterval>();
+        json_schema!({"anyOf": [minutes, {"const": false}]})
     }
 }

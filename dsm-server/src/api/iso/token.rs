@@ -8,25 +8,28 @@ use dsm_core::vault::{AccessToken, Error};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use percent_encoding::percent_decode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Attempts;
-use super::reply::{done, failed, failed_with};
+use super::input::Input;
+use super::reply::{done, failed, failed_with, in_words};
 use crate::api::status::{Failure, Kind};
 use crate::app::App;
 use crate::http::call::{Call, Reply};
-use crate::http::form::{FieldError, Fields};
 
-#[derive(Serialize)]
-struct Issued<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Token")]
+pub(super) struct Issued<'a> {
     token_type: &'static str,
     expires_in: u64,
     access_token: &'a str,
 }
 
 /// What RFC 6749, section 5.2, has for a failure.
-#[derive(Serialize)]
-struct Refused<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "OfToken")]
+pub(super) struct Refused<'a> {
     error: &'static str,
     error_description: &'a str,
 }
@@ -123,17 +126,35 @@ impl BadRequest {
     }
 }
 
-impl From<FieldError> for BadRequest {
-    fn from(error: FieldError) -> Self {
-        Self::invalid(error.to_string())
+/// What a request has in its body.
+pub(super) struct Grant {
+    grant_type: Option<String>,
+    id: Option<String>,
+    secret: Option<String>,
+    readable: Result<(), Failure>,
+}
+
+/// What is asked for, and by whom.
+pub(super) fn grant(mut input: Input) -> Grant {
+    Grant {
+        grant_type: input.required(&["grant_type"]),
+        id: input.filled(&["client_id"]),
+        secret: input.filled(&["client_secret"]),
+        readable: input.finish(),
     }
 }
 
 /// The credentials of a request: of its header if that has some, else of its body.
 fn credentials(call: &Call, basic: Option<Credentials>) -> Result<Credentials, BadRequest> {
-    let fields = Fields::of(call).map_err(|error| BadRequest::invalid(error.to_string()))?;
-    let grant = fields.required_text(&["grant_type"])?;
-    if grant != "client_credentials" {
+    let unreadable = |failure: Failure| BadRequest::invalid(in_words(&failure));
+    let Grant {
+        grant_type,
+        id,
+        secret,
+        readable,
+    } = grant(Input::of(call).map_err(unreadable)?);
+    readable.map_err(unreadable)?;
+    if grant_type.as_deref() != Some("client_credentials") {
         let message = "grant_type must be client_credentials";
         return Err(BadRequest::new(
             "unsupported_grant_type",
@@ -141,9 +162,6 @@ fn credentials(call: &Call, basic: Option<Credentials>) -> Result<Credentials, B
             message,
         ));
     }
-    let id = fields.text(&["client_id"])?.filter(|id| !id.is_empty());
-    let secret = fields.text(&["client_secret"])?;
-    let secret = secret.filter(|secret| !secret.is_empty());
     match (basic, id, secret) {
         (Some(_), _, Some(_)) => Err(BadRequest::invalid(
             "the client authenticates in the header and in the body",
@@ -153,7 +171,7 @@ fn credentials(call: &Call, basic: Option<Credentials>) -> Result<Credentials, B
         )),
         (Some(basic), _, None) => Ok(basic),
         (None, Some(id), Some(secret)) => Ok(Credentials {
-            id: id.into_owned(),
+            id,
             secret: SecretText::new(secret),
         }),
         (None, _, _) => Ok(Credentials::none()),

@@ -2,26 +2,32 @@
 
 use dsm_core::access::{Application, AuthenticationMethod, CredentialProfile};
 use dsm_core::id::RegistryId;
+use dsm_core::store::Page;
 use dsm_core::vault::{ApplicationFields, ApplicationFilter, Registry, Stored, Vault};
-use http::{Method, StatusCode};
+use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 
 use crate::api::status::Failure;
+use crate::api::v1::endpoint::{delete, get, patch, post};
 use crate::api::v1::input;
-use crate::api::v1::query::{in_query, page_of};
-use crate::api::v1::request::{Answer, Request, route};
+use crate::api::v1::query::{Query, in_query, page_of};
+use crate::api::v1::request::{Answer, Request};
 use crate::api::v1::view::Object;
 use crate::app::App;
 use crate::http::call::Reply;
 use crate::http::fields::FieldReader;
+use crate::http::operation::Shape;
 use crate::http::router::Route;
 
 const COLLECTION: &str = "/api/v1/applications";
 const ITEM: &str = "/api/v1/applications/{id}";
 const NO_METHOD: &str = "must be oauth2, oauth1 or aws";
 
-#[derive(Serialize)]
+/// An application.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Application")]
 struct View {
     name: String,
     authentication_method: AuthenticationMethod,
@@ -37,51 +43,54 @@ struct View {
 }
 
 pub(super) fn routes() -> Vec<Route<App>> {
-    let filters = &[
-        "limit",
-        "after",
-        "name",
-        "enabled",
-        "authentication_method",
-        "application_type",
-        "line_of_business",
-        "tag",
-    ];
     vec![
-        route(
-            Method::GET,
-            COLLECTION,
-            "v1.applications.list",
-            filters,
-            list,
-        ),
-        route(
-            Method::POST,
-            COLLECTION,
-            "v1.applications.create",
-            &[],
-            create,
-        ),
-        route(Method::GET, ITEM, "v1.applications.show", &[], show),
-        route(Method::PATCH, ITEM, "v1.applications.change", &[], change),
-        route(Method::DELETE, ITEM, "v1.applications.delete", &[], delete),
+        get(COLLECTION, "v1.applications.list", "Lists applications")
+            .query(filter)
+            .lists::<Object<View>>()
+            .by(list),
+        post(COLLECTION, "v1.applications.create", "Makes an application")
+            .body(fields)
+            .requires(&["name", "authentication_method"])
+            .creates::<View>()
+            .by(create),
+        get(ITEM, "v1.applications.show", "Shows an application")
+            .shows::<View>()
+            .by(show),
+        patch(ITEM, "v1.applications.change", "Changes an application")
+            .body(fields)
+            .conditional()
+            .shows::<View>()
+            .by(change),
+        delete(
+            ITEM,
+            "v1.applications.delete",
+            "Removes an application that has no authorization",
+        )
+        .conditional()
+        .gives_nothing()
+        .by(remove),
     ]
 }
 
-async fn list(mut request: Request) -> Answer {
-    let query = &mut request.query;
+fn filter(query: &mut Query) -> (ApplicationFilter, Page) {
+    let method_of = |text: &str| method(Value::String(text.to_owned())).ok();
     let filter = ApplicationFilter {
         name: query.text("name"),
         enabled: query.flag("enabled"),
-        authentication_method: query.parsed("authentication_method", NO_METHOD, |text| {
-            method(Value::String(text.to_owned())).ok()
-        }),
+        authentication_method: query.parsed(
+            "authentication_method",
+            Shape::of::<AuthenticationMethod>,
+            NO_METHOD,
+            method_of,
+        ),
         application_type: query.text("application_type"),
         line_of_business: query.text("line_of_business"),
         tag: query.text("tag"),
     };
-    let page = query.page();
-    query.finish()?;
+    (filter, query.page())
+}
+
+async fn list(request: Request, (filter, page): (ApplicationFilter, Page)) -> Answer {
     let vault = request.vault();
     let found = vault
         .list_applications(&request.caller, filter, page)
@@ -94,9 +103,7 @@ async fn list(mut request: Request) -> Answer {
     Ok(page_of(items, found.next))
 }
 
-async fn create(request: Request) -> Answer {
-    request.no_condition()?;
-    let fields = read(request.body()?);
+async fn create(request: Request, fields: ApplicationFields) -> Answer {
     let vault = request.vault();
     let made = vault.create_application(&request.caller, fields).await?;
     Ok(view(vault, &made).await?.created(COLLECTION))
@@ -110,9 +117,8 @@ async fn show(request: Request) -> Answer {
     Ok(view(vault, &found).await?.shown())
 }
 
-async fn change(request: Request) -> Answer {
-    let (id, expected) = (request.id("id")?, request.expected()?);
-    let fields = read(request.body()?);
+async fn change(request: Request, fields: ApplicationFields) -> Answer {
+    let (id, expected) = (request.id("id")?, request.expected);
     let vault = request.vault();
     let changed = vault
         .update_application(&request.caller, id, fields, expected)
@@ -120,22 +126,26 @@ async fn change(request: Request) -> Answer {
     Ok(view(vault, &changed).await?.shown())
 }
 
-async fn delete(request: Request) -> Answer {
+async fn remove(request: Request) -> Answer {
     request
         .vault()
-        .delete_application(&request.caller, request.id("id")?, request.expected()?)
+        .delete_application(&request.caller, request.id("id")?, request.expected)
         .await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-fn read(mut body: FieldReader) -> ApplicationFields {
+fn fields(mut body: FieldReader) -> ApplicationFields {
     ApplicationFields {
-        name: input::text(&mut body, "name"),
-        authentication_method: input::kept(&mut body, "authentication_method", method),
+        name: input::name(&mut body, "name"),
+        authentication_method: body.kept(
+            "authentication_method",
+            Shape::of::<AuthenticationMethod>,
+            method,
+        ),
         enabled: input::flag(&mut body, "enabled"),
         line_of_business: input::optional_text(&mut body, "line_of_business"),
         application_type: input::optional_text(&mut body, "application_type"),
-        tags: input::list(&mut body, "tags"),
+        tags: input::tags(&mut body, "tags"),
         description: input::optional_text(&mut body, "description"),
         aws_arns: input::list(&mut body, "aws_arns"),
         automatic_provisioning: input::flag(&mut body, "automatic_provisioning"),

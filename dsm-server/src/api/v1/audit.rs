@@ -7,18 +7,21 @@ use dsm_core::audit::{
     ObjectRef, Operation, Outcome, OutcomeFilter,
 };
 use dsm_core::time::Timestamp;
-use http::{Method, StatusCode};
+use schemars::JsonSchema;
 use serde::{Deserialize as _, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::api::v1::query::NO_CURSOR;
-use crate::api::v1::request::{Answer, Request, decimal, route};
+use crate::api::v1::endpoint::get;
+use crate::api::v1::explain::ip_address;
+use crate::api::v1::query::{NO_CURSOR, Query, page_of};
+use crate::api::v1::request::{Answer, Request, decimal};
 use crate::app::App;
-use crate::http::call::Reply;
+use crate::http::operation::Shape;
 use crate::http::router::Route;
 
 /// An entry of the trail.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuditEntry")]
 struct View<'a> {
     id: String,
     server: String,
@@ -32,7 +35,9 @@ struct View<'a> {
     changes: &'a [FieldChange],
 }
 
-#[derive(Serialize)]
+/// What an entry is about.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuditObject")]
 struct ObjectView<'a> {
     kind: ObjectKind,
     id: Option<String>,
@@ -40,61 +45,69 @@ struct ObjectView<'a> {
     version: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct Page<'a> {
-    items: Vec<View<'a>>,
-    next: Option<String>,
-}
-
 pub(super) fn routes() -> Vec<Route<App>> {
-    let filters = &[
-        "limit",
-        "after",
-        "from",
-        "until",
-        "actor",
-        "operation",
-        "object",
-        "outcome",
-        "ip",
-    ];
-    vec![route(
-        Method::GET,
-        "/api/v1/audit",
-        "v1.audit.list",
-        filters,
-        list,
-    )]
+    vec![
+        get(
+            "/api/v1/audit",
+            "v1.audit.list",
+            "Searches the audit trail: what was done, by whom, and what was refused",
+        )
+        .query(filter)
+        .lists::<View<'_>>()
+        .by(list),
+    ]
 }
 
-async fn list(mut request: Request) -> Answer {
-    let query = &mut request.query;
+fn filter(query: &mut Query) -> AuditQuery {
     let no_actor = "must be vault, unknown, claimed:<client id>, application:<id>, \
                     authorization:<id>, client:<id>, operator:<id> or operator:name:<name>";
     let no_object = "must be a kind of object, <kind>:<id> or <kind>:name:<name>";
-    let filter = AuditQuery {
+    AuditQuery {
         limit: query.limit(),
-        after: query.parsed("after", NO_CURSOR, cursor),
+        after: query.parsed("after", Shape::text, NO_CURSOR, cursor),
         from: query.instant("from"),
         until: query.instant("until"),
-        actor: query.parsed("actor", no_actor, actor),
-        operation: query.parsed("operation", "must be an operation of the trail", operation),
-        object: query.parsed("object", no_object, object),
-        outcome: query.parsed("outcome", "must be allowed, denied or failed", outcome),
-        ip: query.parsed("ip", "must be an IP address", |text| {
+        actor: query.parsed("actor", actor_shape, no_actor, actor),
+        operation: query.parsed(
+            "operation",
+            Shape::of::<Operation>,
+            "must be an operation of the trail",
+            operation,
+        ),
+        object: query.parsed("object", object_shape, no_object, object),
+        outcome: query.parsed(
+            "outcome",
+            || Shape::one_of(&["allowed", "denied", "failed"]),
+            "must be allowed, denied or failed",
+            outcome,
+        ),
+        ip: query.parsed("ip", ip_address, "must be an IP address", |text| {
             text.parse().ok().map(|ip: IpAddr| ip.to_canonical())
         }),
-    };
-    query.finish()?;
+    }
+}
+
+fn actor_shape() -> Shape {
+    let id = "(0|[1-9][0-9]*)";
+    let pattern = format!(
+        "^(vault|unknown|claimed:.*|(application|authorization|client|operator):{id}|\
+         operator:name:.*)$"
+    );
+    Shape::fixed(json!({"type": "string", "pattern": pattern}))
+}
+
+fn object_shape() -> Shape {
+    let pattern = "^[a-z_]+(:(0|[1-9][0-9]*)|:name:.*)?$";
+    Shape::fixed(json!({"type": "string", "pattern": pattern}))
+}
+
+async fn list(request: Request, filter: AuditQuery) -> Answer {
     let page = request
         .vault()
         .search_audit(&request.caller, &filter)
         .await?;
-    let page = Page {
-        items: page.found.iter().map(view).collect(),
-        next: page.next.map(|next| next.to_string()),
-    };
-    Ok(Reply::json(StatusCode::OK, &page))
+    let items: Vec<View<'_>> = page.found.iter().map(view).collect();
+    Ok(page_of(items, page.next))
 }
 
 fn view(found: &Found) -> View<'_> {

@@ -4,29 +4,42 @@ use std::collections::BTreeSet;
 
 use dsm_core::access::{Authorization, Fingerprint, IpRule, ReferrerRule, Resource, SealingFormat};
 use dsm_core::id::{ApplicationId, AuthorizationId, SecretId};
+use dsm_core::store::Page;
 use dsm_core::time::Timestamp;
 use dsm_core::vault::{AuthorizationFields, AuthorizationFilter, Listing, Registry, Stored, Vault};
-use http::{Method, StatusCode};
+use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 
 use crate::api::status::Failure;
-use crate::api::v1::query::{in_query, page_of};
-use crate::api::v1::request::{Answer, Request, route};
+use crate::api::v1::endpoint::{delete, get, patch, post, put};
+use crate::api::v1::query::{Query, in_query, page_of};
+use crate::api::v1::request::{Answer, Request};
 use crate::api::v1::view::Object;
 use crate::api::v1::{explain, input};
 use crate::app::App;
 use crate::http::call::Reply;
 use crate::http::fields::FieldReader;
+use crate::http::operation::Shape;
 use crate::http::router::Route;
 
 const COLLECTION: &str = "/api/v1/authorizations";
 const OF_APPLICATION: &str = "/api/v1/applications/{id}/authorizations";
 const ITEM: &str = "/api/v1/authorizations/{id}";
+/// What a new one must have.
+const REQUIRED: &[&str] = &[
+    "enabled",
+    "encrypt_sensitive",
+    "allow_application_creation",
+    "environment",
+    "system",
+];
 const SECRET: &str = "/api/v1/authorizations/{id}/secrets/{secret_id}";
 
-/// Leaves out the unique key, which is a credential of AWS clients.
-#[derive(Serialize)]
+/// An authorization, without the unique key, which is a credential of AWS clients.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Authorization")]
 struct View {
     code: String,
     application: ApplicationView,
@@ -45,95 +58,104 @@ struct View {
     resources: BTreeSet<Resource>,
     read_only: bool,
     has_unique_key: bool,
-    /// Left out of lists: an authorization may see a thousand.
+    /// What it may read. Left out of lists: an authorization may see a thousand.
     #[serde(skip_serializing_if = "Option::is_none")]
     secrets: Option<BTreeSet<SecretId>>,
     created_by_authorization: Option<AuthorizationId>,
 }
 
-#[derive(Serialize)]
+/// Whose authorization it is.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuthorizationApplication")]
 struct ApplicationView {
     id: ApplicationId,
     name: String,
 }
 
 /// The credentials of OAuth 2.0.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ClientCredentials")]
 struct Credentials<'a> {
     client_id: &'a str,
     client_secret: &'a str,
 }
 
 pub(super) fn routes() -> Vec<Route<App>> {
-    let filters = &[
-        "limit",
-        "after",
-        "application",
-        "system",
-        "environment",
-        "enabled",
-        "created_from",
-        "created_until",
-    ];
-    let page = &["limit", "after"];
     vec![
-        route(
-            Method::GET,
+        get(
             COLLECTION,
             "v1.authorizations.list",
-            filters,
-            list,
-        ),
-        route(
-            Method::GET,
+            "Lists the authorizations of all applications",
+        )
+        .query(filter)
+        .lists::<Object<View>>()
+        .by(list),
+        get(
             OF_APPLICATION,
             "v1.applications.authorizations.list",
-            page,
-            list_of_application,
-        ),
-        route(
-            Method::POST,
+            "Lists the authorizations of an application",
+        )
+        .query(Query::page)
+        .lists::<Object<View>>()
+        .by(list_of_application),
+        post(
             OF_APPLICATION,
             "v1.applications.authorizations.create",
-            &[],
-            create,
-        ),
-        route(Method::GET, ITEM, "v1.authorizations.show", &[], show),
-        route(Method::PATCH, ITEM, "v1.authorizations.change", &[], change),
-        route(
-            Method::DELETE,
+            "Makes an authorization of an application",
+        )
+        .body(fields)
+        .requires(REQUIRED)
+        .creates::<View>()
+        .by(create),
+        get(ITEM, "v1.authorizations.show", "Shows an authorization")
+            .shows::<View>()
+            .by(show),
+        patch(ITEM, "v1.authorizations.change", "Changes an authorization")
+            .body(fields)
+            .conditional()
+            .shows::<View>()
+            .by(change),
+        delete(
             ITEM,
             "v1.authorizations.revoke",
-            &[],
-            revoke,
-        ),
-        route(Method::PUT, SECRET, "v1.authorizations.attach", &[], attach),
-        route(
-            Method::DELETE,
+            "Revokes an authorization for good",
+        )
+        .conditional()
+        .gives_nothing()
+        .by(revoke),
+        put(
+            SECRET,
+            "v1.authorizations.attach",
+            "Lets an authorization have a secret",
+        )
+        .gives_nothing()
+        .by(attach),
+        delete(
             SECRET,
             "v1.authorizations.detach",
-            &[],
-            detach,
-        ),
-        route(
-            Method::POST,
+            "Takes a secret away from an authorization",
+        )
+        .gives_nothing()
+        .by(detach),
+        post(
             "/api/v1/authorizations/{id}/credentials",
             "v1.authorizations.credentials",
-            &[],
-            reveal_credentials,
-        ),
-        route(
-            Method::POST,
+            "Reveals the credentials of an authorization",
+        )
+        .gives::<Credentials<'_>>()
+        .by(reveal_credentials),
+        post(
             "/api/v1/authorizations/{id}/explain",
             "v1.authorizations.explain",
-            &[],
-            explain::explain,
-        ),
+            "Says of every rule whether it would let a request pass, and why",
+        )
+        .body(explain::hypothesis)
+        .gives::<explain::Explanation>()
+        .by(explain::explain),
     ]
 }
 
-async fn list(mut request: Request) -> Answer {
-    let query = &mut request.query;
+fn filter(query: &mut Query) -> (AuthorizationFilter, Page) {
     let filter = AuthorizationFilter {
         application: query.number("application").map(ApplicationId),
         system: query.text("system"),
@@ -142,8 +164,10 @@ async fn list(mut request: Request) -> Answer {
         created_from: query.instant("created_from"),
         created_until: query.instant("created_until"),
     };
-    let page = query.page();
-    query.finish()?;
+    (filter, query.page())
+}
+
+async fn list(request: Request, (filter, page): (AuthorizationFilter, Page)) -> Answer {
     let vault = request.vault();
     let found = vault
         .list_authorizations(&request.caller, filter, page)
@@ -152,10 +176,8 @@ async fn list(mut request: Request) -> Answer {
     page_of_views(vault, found).await
 }
 
-async fn list_of_application(mut request: Request) -> Answer {
+async fn list_of_application(request: Request, page: Page) -> Answer {
     let application: ApplicationId = request.id("id")?;
-    let page = request.query.page();
-    request.query.finish()?;
     let filter = AuthorizationFilter {
         application: Some(application),
         ..AuthorizationFilter::default()
@@ -177,10 +199,8 @@ async fn page_of_views(vault: &Vault, found: Listing<Stored<Authorization>>) -> 
     Ok(page_of(items, found.next))
 }
 
-async fn create(request: Request) -> Answer {
-    request.no_condition()?;
+async fn create(request: Request, fields: AuthorizationFields) -> Answer {
     let application = request.id("id")?;
-    let fields = read(request.body()?);
     let vault = request.vault();
     let made = vault
         .create_authorization(&request.caller, application, fields)
@@ -196,9 +216,8 @@ async fn show(request: Request) -> Answer {
     Ok(whole(vault, &found).await?.shown())
 }
 
-async fn change(request: Request) -> Answer {
-    let (id, expected) = (request.id("id")?, request.expected()?);
-    let fields = read(request.body()?);
+async fn change(request: Request, fields: AuthorizationFields) -> Answer {
+    let (id, expected) = (request.id("id")?, request.expected);
     let vault = request.vault();
     let changed = vault
         .update_authorization(&request.caller, id, fields, expected)
@@ -209,14 +228,12 @@ async fn change(request: Request) -> Answer {
 async fn revoke(request: Request) -> Answer {
     request
         .vault()
-        .revoke_authorization(&request.caller, request.id("id")?, request.expected()?)
+        .revoke_authorization(&request.caller, request.id("id")?, request.expected)
         .await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
 async fn attach(request: Request) -> Answer {
-    request.no_condition()?;
-    request.no_fields()?;
     let (id, secret) = (request.id("id")?, request.id("secret_id")?);
     request
         .vault()
@@ -226,7 +243,6 @@ async fn attach(request: Request) -> Answer {
 }
 
 async fn detach(request: Request) -> Answer {
-    request.no_condition()?;
     let (id, secret) = (request.id("id")?, request.id("secret_id")?);
     request
         .vault()
@@ -236,8 +252,6 @@ async fn detach(request: Request) -> Answer {
 }
 
 async fn reveal_credentials(request: Request) -> Answer {
-    request.no_condition()?;
-    request.no_fields()?;
     let credentials = request
         .vault()
         .reveal_credentials(&request.caller, request.id("id")?)
@@ -249,20 +263,28 @@ async fn reveal_credentials(request: Request) -> Answer {
     Ok(Reply::json(StatusCode::OK, &credentials))
 }
 
-fn read(mut body: FieldReader) -> AuthorizationFields {
+fn fields(mut body: FieldReader) -> AuthorizationFields {
     AuthorizationFields {
-        name: input::cleared_text(&mut body, "name"),
+        name: input::cleared_text(&mut body, "name", Shape::text),
         enabled: input::flag(&mut body, "enabled"),
         expires_at: input::optional_instant(&mut body, "expires_at"),
         encrypt_sensitive: input::flag(&mut body, "encrypt_sensitive"),
-        encryption_format: input::kept(&mut body, "encryption_format", sealing_format),
+        encryption_format: body.kept(
+            "encryption_format",
+            Shape::of::<SealingFormat>,
+            sealing_format,
+        ),
         allow_application_creation: input::flag(&mut body, "allow_application_creation"),
-        environment: input::text(&mut body, "environment"),
-        system: input::text(&mut body, "system"),
-        allowed_ips: input::list(&mut body, "allowed_ips"),
-        allowed_referrers: input::list(&mut body, "allowed_referrers"),
+        environment: input::name(&mut body, "environment"),
+        system: input::name(&mut body, "system"),
+        allowed_ips: input::list_of(&mut body, "allowed_ips", Shape::of::<IpRule>),
+        allowed_referrers: input::list_of(
+            &mut body,
+            "allowed_referrers",
+            Shape::of::<ReferrerRule>,
+        ),
         certificate_fingerprint: input::optional_text(&mut body, "certificate_fingerprint"),
-        resources: input::list(&mut body, "resources"),
+        resources: input::list_of(&mut body, "resources", Shape::of::<Resource>),
         read_only: input::flag(&mut body, "read_only"),
         unique_key: input::optional_text(&mut body, "unique_key"),
         secrets: input::secrets(&mut body, "secrets"),

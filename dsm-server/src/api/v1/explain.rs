@@ -7,26 +7,27 @@ use dsm_core::access::{CertificateDigests, Finding, Fingerprint, Origin, Outcome
 use dsm_core::secret::Identity;
 use dsm_core::vault::Hypothesis;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::api::status::Failure;
 use crate::api::v1::input;
 use crate::api::v1::request::{Answer, Request};
 use crate::http::call::Reply;
-use crate::http::fields::FieldReader;
+use crate::http::fields::{FieldReader, string};
+use crate::http::operation::Shape;
 
 /// What every rule says, in the order in which they are tried.
-#[derive(Serialize)]
-struct Explanation {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Explanation {
     /// Whether the request would be permitted: no rule failed.
     permitted: bool,
     rules: Vec<Finding>,
 }
 
-pub(super) async fn explain(request: Request) -> Answer {
-    request.no_condition()?;
-    let id = request.id("id")?;
-    let hypothesis = read(request.body()?)?;
+pub(super) async fn explain(request: Request, hypothesis: Result<Hypothesis, Failure>) -> Answer {
+    let (id, hypothesis) = (request.id("id")?, hypothesis?);
     let rules = request
         .vault()
         .explain(&request.caller, id, hypothesis)
@@ -40,18 +41,20 @@ pub(super) async fn explain(request: Request) -> Answer {
     ))
 }
 
-fn read(mut body: FieldReader) -> Result<Hypothesis, Failure> {
-    let ip = body.required_string("ip");
-    let ip: Option<IpAddr> = parsed(&mut body, "ip", &ip, "must be an IP address");
-    let referrer = body.optional_string("referrer");
-    let fingerprint = body.optional_string("fingerprint");
-    let fingerprint: Option<Fingerprint> = fingerprint.and_then(|text| {
-        let message = "must be a SHA-1 or SHA-256 in hexadecimal";
-        parsed(&mut body, "fingerprint", &text, message)
+pub(super) fn hypothesis(mut body: FieldReader) -> Result<Hypothesis, Failure> {
+    let ip = body.required("ip", ip_address, |value| {
+        let ip = string(value)?.parse::<IpAddr>();
+        ip.map_err(|_| "must be an IP address")
     });
-    let resource = body.required_string("resource");
-    let message = "must be Application, CI/CD or Secret Management";
-    let resource: Option<Resource> = parsed(&mut body, "resource", &resource, message);
+    let referrer = body.optional_string("referrer");
+    let fingerprint = body.optional("fingerprint", Shape::of::<Fingerprint>, |value| {
+        let fingerprint = string(value)?.parse::<Fingerprint>();
+        fingerprint.map_err(|_| "must be a SHA-1 or SHA-256 in hexadecimal")
+    });
+    let resource = body.required("resource", Shape::of::<Resource>, |value| {
+        let resource = string(value)?.parse::<Resource>();
+        resource.map_err(|_| "must be Application, CI/CD or Secret Management")
+    });
     let identity = body.optional_string("identity");
     if let Some(text) = &identity
         && let Err(error) = Identity::from_str(text)
@@ -76,16 +79,8 @@ fn read(mut body: FieldReader) -> Result<Hypothesis, Failure> {
     }
 }
 
-/// The parsed form of a text that is not known to be missing already.
-fn parsed<T: FromStr>(
-    body: &mut FieldReader,
-    name: &'static str,
-    text: &str,
-    message: &str,
-) -> Option<T> {
-    let parsed = text.parse().ok();
-    if parsed.is_none() && !text.is_empty() {
-        body.reject(name, message);
-    }
-    parsed
+/// An address of either family.
+pub(super) fn ip_address() -> Shape {
+    let form = |format| Shape::fixed(json!({"type": "string", "format": format}));
+    form("ipv4").or(form("ipv6"))
 }

@@ -10,19 +10,28 @@
 use dsm_core::id::SecretId;
 use dsm_core::time::Timestamp;
 use dsm_core::vault::FieldError;
-use serde_json::Value;
 
 use crate::api::v1::request::decimal;
 use crate::http::fields::{FieldReader, Patch, boolean, string};
+use crate::http::operation::Shape;
 
-/// A text that cannot be cleared.
-pub(super) fn text(fields: &mut FieldReader, name: &'static str) -> Option<String> {
-    kept(fields, name, string)
+/// A name, which cannot be cleared.
+pub(super) fn name(fields: &mut FieldReader, name: &'static str) -> Option<String> {
+    fields.kept(name, Shape::name, string)
 }
 
-/// A text that null empties.
-pub(super) fn cleared_text(fields: &mut FieldReader, name: &'static str) -> Option<String> {
-    optional(fields.patch_string(name)).map(Option::unwrap_or_default)
+/// A text that null empties, of a certain shape.
+pub(super) fn cleared_text(
+    fields: &mut FieldReader,
+    name: &'static str,
+    shape: impl FnOnce() -> Shape,
+) -> Option<String> {
+    optional(fields.patch(name, shape, string)).map(Option::unwrap_or_default)
+}
+
+/// A description, which null empties.
+pub(super) fn description(fields: &mut FieldReader, name: &'static str) -> Option<String> {
+    cleared_text(fields, name, || Shape::text_up_to(4096))
 }
 
 /// A text that null removes.
@@ -43,13 +52,27 @@ pub(super) fn optional_instant(
 
 /// A boolean, which cannot be cleared.
 pub(super) fn flag(fields: &mut FieldReader, name: &'static str) -> Option<bool> {
-    kept(fields, name, boolean)
+    fields.kept(name, Shape::flag, boolean)
+}
+
+/// Labels, which null removes.
+pub(super) fn tags(fields: &mut FieldReader, name: &'static str) -> Option<Vec<String>> {
+    list_of(fields, name, Shape::name)
 }
 
 /// A list of texts, which null empties.
 pub(super) fn list(fields: &mut FieldReader, name: &'static str) -> Option<Vec<String>> {
+    list_of(fields, name, Shape::text)
+}
+
+/// A list of texts of a certain shape, which null empties.
+pub(super) fn list_of(
+    fields: &mut FieldReader,
+    name: &'static str,
+    item: impl FnOnce() -> Shape,
+) -> Option<Vec<String>> {
     let given = fields.contains(name);
-    let list = fields.optional_list(name);
+    let list = fields.optional_list_of(name, item);
     given.then(|| list.unwrap_or_default())
 }
 
@@ -66,7 +89,7 @@ pub(super) fn objects<T>(
 
 /// A list of secrets by their ids, which null empties.
 pub(super) fn secrets(fields: &mut FieldReader, name: &'static str) -> Option<Vec<SecretId>> {
-    let texts = list(fields, name)?;
+    let texts = list_of(fields, name, Shape::of::<SecretId>)?;
     let mut ids = Vec::with_capacity(texts.len());
     for (index, text) in texts.iter().enumerate() {
         match decimal(text) {
@@ -75,22 +98,6 @@ pub(super) fn secrets(fields: &mut FieldReader, name: &'static str) -> Option<Ve
         }
     }
     Some(ids)
-}
-
-/// A field by a conversion of the caller's that cannot be cleared.
-pub(super) fn kept<T>(
-    fields: &mut FieldReader,
-    name: &'static str,
-    convert: impl FnOnce(Value) -> Result<T, &'static str>,
-) -> Option<T> {
-    match fields.patch(name, convert) {
-        Patch::Keep => None,
-        Patch::Set(value) => Some(value),
-        Patch::Clear => {
-            fields.reject(name, "must not be null");
-            None
-        }
-    }
 }
 
 /// What is wrong with the fields that were read.

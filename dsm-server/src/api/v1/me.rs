@@ -3,15 +3,18 @@
 use dsm_core::access::Permissions;
 use dsm_core::id::OperatorId;
 use dsm_core::time::Timestamp;
-use http::{Method, StatusCode};
+use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::api::v1::request::{Answer, Request, route};
+use crate::api::v1::endpoint::get;
+use crate::api::v1::request::{Answer, Request};
 use crate::app::App;
 use crate::http::call::Reply;
 use crate::http::router::Route;
 
-#[derive(Serialize)]
+/// The operator whose token came along.
+#[derive(Serialize, JsonSchema)]
 struct Me<'a> {
     id: Option<OperatorId>,
     name: &'a str,
@@ -20,7 +23,11 @@ struct Me<'a> {
 }
 
 pub(super) fn routes() -> Vec<Route<App>> {
-    vec![route(Method::GET, "/api/v1/me", "v1.me", &[], me)]
+    vec![
+        get("/api/v1/me", "v1.me", "Says who the token belongs to")
+            .gives::<Me<'_>>()
+            .by(me),
+    ]
 }
 
 async fn me(request: Request) -> Answer {

@@ -1,12 +1,13 @@
 //! `/api/v1`: how operators manage the vault.
 //!
-//! Every route goes the same way: `request::route` finds out who asks and refuses query
-//! parameters that nobody knows, the handler turns the request into a command for the vault, and
-//! what the vault gives back becomes an object with its stamps or a problem document.
+//! Every route goes the same way: its `endpoint` finds out who asks, reads query and body and
+//! refuses what nobody knows, the handler turns that into a command for the vault, and what the
+//! vault gives back becomes an object with its stamps or a problem document.
 
 mod applications;
 mod audit;
 mod authorizations;
+mod endpoint;
 mod explain;
 mod input;
 mod me;

@@ -3,18 +3,23 @@
 use std::time::Duration;
 
 use dsm_core::access::{Permission, Permissions};
+use dsm_core::store::Page;
 use dsm_core::time::Timestamp;
 use dsm_core::vault::{NewOperator, OperatorAccount, Stored, Vault};
-use http::{Method, StatusCode};
+use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
+use crate::api::v1::endpoint::{delete, get, post};
 use crate::api::v1::input;
-use crate::api::v1::query::page_of;
-use crate::api::v1::request::{Answer, Request, route};
+use crate::api::v1::query::{Query, page_of};
+use crate::api::v1::request::{Answer, Request};
 use crate::api::v1::view::Object;
 use crate::app::App;
 use crate::http::call::Reply;
-use crate::http::fields::FieldReader;
+use crate::http::fields::{FieldReader, string};
+use crate::http::operation::Shape;
 use crate::http::router::Route;
 
 const COLLECTION: &str = "/api/v1/operators";
@@ -22,7 +27,9 @@ const DAY: u64 = 24 * 3600;
 /// The longest that a token can be made to last, in days.
 const MAX_DAYS: i64 = 3650;
 
-#[derive(Serialize)]
+/// An operator.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Operator")]
 struct View<'a> {
     name: String,
     permissions: Permissions,
@@ -34,8 +41,9 @@ struct View<'a> {
     token: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "OperatorStatus")]
 enum Status {
     Active,
     Expired,
@@ -43,39 +51,47 @@ enum Status {
 }
 
 pub(super) fn routes() -> Vec<Route<App>> {
-    let page = &["limit", "after"];
     vec![
-        route(Method::GET, COLLECTION, "v1.operators.list", page, list),
-        route(Method::POST, COLLECTION, "v1.operators.create", &[], create),
-        route(
-            Method::DELETE,
+        get(COLLECTION, "v1.operators.list", "Lists operators")
+            .query(Query::page)
+            .lists::<Object<View<'_>>>()
+            .by(list),
+        post(
+            COLLECTION,
+            "v1.operators.create",
+            "Makes an operator and gives its token",
+        )
+        .says("The token is shown this once. Nobody hands out permissions that they lack")
+        .body(new_operator)
+        .creates::<View<'_>>()
+        .by(create),
+        delete(
             "/api/v1/operators/{id}",
             "v1.operators.revoke",
-            &[],
-            revoke,
-        ),
+            "Revokes an operator for good",
+        )
+        .gives_nothing()
+        .by(revoke),
     ]
 }
 
-async fn list(mut request: Request) -> Answer {
-    let page = request.query.page();
-    request.query.finish()?;
+async fn list(request: Request, page: Page) -> Answer {
     let vault = request.vault();
     let found = vault.list_operators(&request.caller, page).await?;
     let views = found.items.iter().map(|account| view(vault, account, None));
     Ok(page_of(views.collect(), found.next))
 }
 
-async fn create(request: Request) -> Answer {
-    request.no_condition()?;
-    let new = read(request.body()?, &request.caller.operator.permissions);
+async fn create(request: Request, (mut new, permissions): (NewOperator, Named)) -> Answer {
+    // Who names no permissions hands out their own.
+    let own = || request.caller.operator.permissions.clone();
+    new.permissions = permissions.unwrap_or_else(own);
     let vault = request.vault();
     let (account, token) = vault.create_operator(&request.caller, new).await?;
     Ok(view(vault, &account, Some(token.expose())).created(COLLECTION))
 }
 
 async fn revoke(request: Request) -> Answer {
-    request.no_condition()?;
     request
         .vault()
         .revoke_operator(&request.caller, request.id("id")?)
@@ -83,13 +99,17 @@ async fn revoke(request: Request) -> Answer {
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-/// Who names no permissions hands out their own.
-fn read(mut body: FieldReader, own: &Permissions) -> NewOperator {
-    let mut new = NewOperator::new(body.required_string("name"));
-    new.permissions = permissions(&mut body).unwrap_or_else(|| own.clone());
+/// The permissions that were named, if any were.
+type Named = Option<Permissions>;
+
+fn new_operator(mut body: FieldReader) -> (NewOperator, Named) {
+    let name = body.required("name", Shape::name, string);
+    let mut new = NewOperator::new(name.unwrap_or_default());
+    let permissions = permissions(&mut body);
     new.expires_at = body.instant("expires_at");
     let given = body.contains("expires_in_days");
-    let days = body.optional("expires_in_days", |value| {
+    let shape = || Shape::fixed(json!({"type": "integer", "minimum": 1, "maximum": MAX_DAYS}));
+    let days = body.optional("expires_in_days", shape, |value| {
         let days = value.as_i64().filter(|days| (1..=MAX_DAYS).contains(days));
         days.and_then(|days| u64::try_from(days).ok())
             .ok_or("must be a whole number from 1 to 3650")
@@ -101,11 +121,11 @@ fn read(mut body: FieldReader, own: &Permissions) -> NewOperator {
         new.lifetime = Duration::from_secs(days * DAY);
     }
     new.wrong = input::wrong(body);
-    new
+    (new, permissions)
 }
 
-fn permissions(body: &mut FieldReader) -> Option<Permissions> {
-    let names = body.optional_list("permissions")?;
+fn permissions(body: &mut FieldReader) -> Named {
+    let names = body.optional_list_of("permissions", Shape::of::<Permission>)?;
     let mut permissions = Vec::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {
         match name.parse::<Permission>() {

@@ -2,6 +2,7 @@
 
 use dsm_core::vault::FieldError;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::status::{Failure, Kind};
@@ -11,19 +12,25 @@ use crate::http::json::JsonError;
 use crate::http::router::Refusal;
 
 /// The media type of a problem document.
-const PROBLEM: &str = "application/problem+json";
+pub(super) const PROBLEM: &str = "application/problem+json";
 
-#[derive(Serialize)]
-struct Problem<'a> {
+/// Why a request was not done ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Problem<'a> {
     r#type: &'static str,
+    /// The status in words.
     title: &'static str,
     status: u16,
     detail: &'a str,
+    /// Every field, parameter or header that is wrong.
     errors: Vec<Wrong<'a>>,
 }
 
-#[derive(Serialize)]
+/// What is wrong with one field.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ProblemField")]
 struct Wrong<'a> {
+    /// Its name, with dots and brackets where it is inside another.
     field: &'a str,
     message: &'a str,
 }

@@ -6,8 +6,9 @@ use dsm_core::store::Page;
 use dsm_core::time::Timestamp;
 use dsm_core::vault::{Error, FieldError};
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::status::{Failure, Kind};
 use crate::api::v1::problem::malformed;
@@ -15,6 +16,7 @@ use crate::api::v1::request::decimal;
 use crate::http::call::Reply;
 use crate::http::fields::instant;
 use crate::http::form::decode;
+use crate::http::operation::{Note, Notes, Shape};
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: u64 = 500;
@@ -23,72 +25,101 @@ const MAX_LIMIT: u64 = 500;
 pub(super) const NO_CURSOR: &str = "must be a cursor that a page gave as its `next`";
 
 /// The parameters of one request, read one by one; what is wrong with them is told together.
+///
+/// What a query may have is what its reader asks for, as with
+/// [`FieldReader`](crate::http::fields::FieldReader).
 pub(super) struct Query {
-    values: BTreeMap<String, String>,
+    values: BTreeMap<String, Vec<String>>,
     wrong: Vec<FieldError>,
+    notes: Notes,
+}
+
+/// The parameters that `read` asks for.
+pub(super) fn parameters_of<T>(read: impl FnOnce(&mut Query) -> T) -> Vec<Note> {
+    let notes = Notes::taken();
+    let mut query = Query {
+        notes: notes.clone(),
+        ..Query::read("")
+    };
+    // The result is what a reader makes of nothing.
+    drop(read(&mut query));
+    notes.all()
 }
 
 impl Query {
-    /// The parameters in `text`, of which only `known` ones are right.
-    pub(super) fn read(text: &str, known: &[&str]) -> Self {
+    /// The parameters in `text`.
+    pub(super) fn read(text: &str) -> Self {
         let mut query = Self {
             values: BTreeMap::new(),
             wrong: Vec::new(),
+            notes: Notes::default(),
         };
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match (decode(name.as_bytes()), decode(value.as_bytes())) {
-                (Some(name), Some(value)) if known.contains(&name.as_str()) => {
-                    if query.values.contains_key(&name) {
-                        query.reject(&name, "is given more than once");
-                    }
-                    query.values.insert(name, value);
-                }
-                (Some(name), Some(_)) => {
-                    let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-                    query.reject(&shown, "is not a known parameter");
-                }
+                (Some(name), Some(value)) => query.values.entry(name).or_default().push(value),
                 _ => query.reject("query", "is not UTF-8 in percent-encoding"),
             }
         }
         query
     }
 
-    pub(super) fn text(&mut self, name: &str) -> Option<String> {
-        self.values.remove(name)
+    /// A text.
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
+        self.text_of(name, Shape::text)
     }
 
-    pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
-        self.parsed(name, "must be true or false", |text| text.parse().ok())
+    /// A text of a certain shape, which somebody else checks.
+    pub(super) fn text_of(
+        &mut self,
+        name: &'static str,
+        shape: impl FnOnce() -> Shape,
+    ) -> Option<String> {
+        self.notes.add(name, false, shape);
+        self.take(name)
     }
 
-    pub(super) fn instant(&mut self, name: &str) -> Option<Timestamp> {
+    pub(super) fn flag(&mut self, name: &'static str) -> Option<bool> {
+        self.parsed(name, Shape::flag, "must be true or false", |text| {
+            text.parse().ok()
+        })
+    }
+
+    pub(super) fn instant(&mut self, name: &'static str) -> Option<Timestamp> {
         let message = "must be an RFC 3339 instant, such as 2030-01-31T12:00:00Z";
-        self.parsed(name, message, |text| {
+        self.parsed(name, Shape::instant, message, |text| {
             instant(Value::String(text.to_owned())).ok()
         })
     }
 
     /// A number in its decimal form.
-    pub(super) fn number(&mut self, name: &str) -> Option<u64> {
-        self.parsed(name, "must be a decimal number", decimal)
+    pub(super) fn number(&mut self, name: &'static str) -> Option<u64> {
+        self.parsed(name, Shape::decimal, "must be a decimal number", decimal)
     }
 
     /// A number that must be given.
-    pub(super) fn required_number(&mut self, name: &str) -> u64 {
+    pub(super) fn required_number(&mut self, name: &'static str) -> u64 {
+        self.notes.add(name, true, Shape::decimal);
         if !self.values.contains_key(name) {
             self.reject(name, "is required");
         }
-        self.number(name).unwrap_or_default()
+        let text = self.take(name);
+        let number = text.map(|text| decimal(&text));
+        if number == Some(None) {
+            self.reject(name, "must be a decimal number");
+        }
+        number.flatten().unwrap_or_default()
     }
 
+    /// What `parse` makes of a text of this shape.
     pub(super) fn parsed<T>(
         &mut self,
-        name: &str,
+        name: &'static str,
+        shape: impl FnOnce() -> Shape,
         message: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
-        let parsed = parse(&self.values.remove(name)?);
+        let parsed = parse(&self.text_of(name, shape)?);
         if parsed.is_none() {
             self.reject(name, message);
         }
@@ -97,7 +128,12 @@ impl Query {
 
     /// How many items a page may have.
     pub(super) fn limit(&mut self) -> usize {
-        let limit = self.parsed("limit", "must be from 1 to 500", |text| {
+        let shape = || {
+            Shape::fixed(json!({
+                "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT,
+            }))
+        };
+        let limit = self.parsed("limit", shape, "must be from 1 to 500", |text| {
             let limit = decimal(text).filter(|limit| (1..=MAX_LIMIT).contains(limit))?;
             usize::try_from(limit).ok()
         });
@@ -107,7 +143,7 @@ impl Query {
     /// The page asked for by `limit` and `after`.
     pub(super) fn page(&mut self) -> Page {
         Page {
-            after: self.parsed("after", NO_CURSOR, decimal),
+            after: self.parsed("after", Shape::decimal, NO_CURSOR, decimal),
             limit: self.limit(),
         }
     }
@@ -116,13 +152,26 @@ impl Query {
     ///
     /// # Errors
     ///
-    /// Malformed, naming every wrong parameter.
-    pub(super) fn finish(&mut self) -> Result<(), Failure> {
-        if self.wrong.is_empty() {
+    /// Malformed, naming every parameter that nobody asked for and every wrong one.
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        let unknown = self.values.into_keys().map(|name| {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+            FieldError::new(shown, "is not a known parameter")
+        });
+        let wrong: Vec<FieldError> = unknown.chain(self.wrong).collect();
+        if wrong.is_empty() {
             Ok(())
         } else {
-            Err(malformed(std::mem::take(&mut self.wrong)))
+            Err(malformed(wrong))
         }
+    }
+
+    fn take(&mut self, name: &str) -> Option<String> {
+        let mut values = self.values.remove(name)?;
+        if values.len() > 1 {
+            self.reject(name, "is given more than once");
+        }
+        values.pop()
     }
 
     fn reject(&mut self, name: &str, message: &str) {
@@ -140,14 +189,16 @@ pub(super) fn in_query(error: Error) -> Failure {
 }
 
 /// A page of a list.
-#[derive(Serialize)]
-struct Items<T> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "{T}Page")]
+pub(super) struct Items<T> {
     items: Vec<T>,
+    /// Where the next page begins: the `after` to ask for it with. Null on the last page.
     next: Option<String>,
 }
 
 /// The reply for a page of `items`, with more from `next` on.
-pub(super) fn page_of<T: Serialize>(items: Vec<T>, next: Option<u64>) -> Reply {
+pub(super) fn page_of<T: Serialize>(items: Vec<T>, next: Option<impl ToString>) -> Reply {
     let next = next.map(|next| next.to_string());
     Reply::json(StatusCode::OK, &Items { items, next })
 }

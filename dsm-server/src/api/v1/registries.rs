@@ -1,12 +1,14 @@
 //! `/environments`, `/systems`, `/engines`, `/application-types`, `/lines-of-business`.
 
+use dsm_core::store::Page;
 use dsm_core::vault::{Registry, RegistryEntry, RegistryPatch, Stored};
-use http::Method;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::api::v1::endpoint::{get, patch, post};
 use crate::api::v1::input;
-use crate::api::v1::query::page_of;
-use crate::api::v1::request::{Answer, Request, route};
+use crate::api::v1::query::{Query, page_of};
+use crate::api::v1::request::{Answer, Request};
 use crate::api::v1::view::Object;
 use crate::app::App;
 use crate::http::fields::FieldReader;
@@ -45,7 +47,9 @@ static PLACES: [Place; 5] = [
     place!(LineOfBusiness, "lines-of-business"),
 ];
 
-#[derive(Serialize)]
+/// An entry of a registry.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RegistryEntry")]
 struct View {
     name: String,
     enabled: bool,
@@ -56,37 +60,34 @@ pub(super) fn routes() -> Vec<Route<App>> {
     let mut routes = Vec::with_capacity(PLACES.len() * 4);
     for place in &PLACES {
         let (collection, item) = (place.collection, place.item);
-        routes.push(route(
-            Method::GET,
-            collection,
-            place.list,
-            &["limit", "after"],
-            move |request| list(request, place),
-        ));
-        routes.push(route(
-            Method::POST,
-            collection,
-            place.create,
-            &[],
-            move |request| create(request, place),
-        ));
-        routes.push(route(Method::GET, item, place.show, &[], move |request| {
-            show(request, place)
-        }));
-        routes.push(route(
-            Method::PATCH,
-            item,
-            place.change,
-            &[],
-            move |request| change(request, place),
-        ));
+        routes.extend([
+            get(collection, place.list, "Lists the entries of a registry")
+                .query(Query::page)
+                .lists::<Object<View>>()
+                .by(move |request, page| list(request, page, place)),
+            post(collection, place.create, "Adds an entry to a registry")
+                .body(fields)
+                .requires(&["name"])
+                .creates::<View>()
+                .by(move |request, fields| create(request, fields, place)),
+            get(item, place.show, "Shows an entry of a registry")
+                .shows::<View>()
+                .by(move |request| show(request, place)),
+            patch(
+                item,
+                place.change,
+                "Renames, enables or disables an entry of a registry",
+            )
+            .body(fields)
+            .conditional()
+            .shows::<View>()
+            .by(move |request, fields| change(request, fields, place)),
+        ]);
     }
     routes
 }
 
-async fn list(mut request: Request, place: &Place) -> Answer {
-    let page = request.query.page();
-    request.query.finish()?;
+async fn list(request: Request, page: Page, place: &Place) -> Answer {
     let found = request
         .vault()
         .list_registry(&request.caller, place.registry, page)
@@ -95,9 +96,7 @@ async fn list(mut request: Request, place: &Place) -> Answer {
     Ok(page_of(items, found.next))
 }
 
-async fn create(request: Request, place: &Place) -> Answer {
-    request.no_condition()?;
-    let fields = read(request.body()?);
+async fn create(request: Request, fields: RegistryPatch, place: &Place) -> Answer {
     let entry = request
         .vault()
         .register(&request.caller, place.registry, fields)
@@ -113,9 +112,8 @@ async fn show(request: Request, place: &Place) -> Answer {
     Ok(view(&entry).shown())
 }
 
-async fn change(request: Request, place: &Place) -> Answer {
-    let (id, expected) = (request.id("id")?, request.expected()?);
-    let fields = read(request.body()?);
+async fn change(request: Request, fields: RegistryPatch, place: &Place) -> Answer {
+    let (id, expected) = (request.id("id")?, request.expected);
     let entry = request
         .vault()
         .update_registry_entry(&request.caller, place.registry, id, fields, expected)
@@ -123,11 +121,11 @@ async fn change(request: Request, place: &Place) -> Answer {
     Ok(view(&entry).shown())
 }
 
-fn read(mut body: FieldReader) -> RegistryPatch {
+fn fields(mut body: FieldReader) -> RegistryPatch {
     RegistryPatch {
-        name: input::text(&mut body, "name"),
+        name: input::name(&mut body, "name"),
         enabled: input::flag(&mut body, "enabled"),
-        description: input::cleared_text(&mut body, "description"),
+        description: input::description(&mut body, "description"),
         wrong: input::wrong(body),
     }
 }

@@ -1,6 +1,5 @@
 //! One request of an operator: who asks, under which conditions, with what.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use dsm_core::vault::{Caller, FieldError, Once, Vault};
@@ -9,14 +8,12 @@ use http::header::{AUTHORIZATION, HeaderName, IF_MATCH};
 use sha2::{Digest as _, Sha256};
 
 use crate::api::status::{Failure, Kind};
-use crate::api::v1::problem::{self, malformed};
-use crate::api::v1::query::Query;
+use crate::api::v1::problem::malformed;
 use crate::app::App;
-use crate::http::call::{Call, Reply, Surface};
+use crate::http::call::{Call, Reply};
 use crate::http::fields::{BodyError, FieldReader};
-use crate::http::router::Route;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What a handler gives back.
 pub(super) type Answer = Result<Reply, Failure>;
@@ -25,51 +22,17 @@ pub(super) type Answer = Result<Reply, Failure>;
 pub(super) struct Request {
     /// Who asks.
     pub(super) caller: Caller,
-    /// The query string; a handler that expects parameters ends the reading of it.
-    pub(super) query: Query,
+    /// The revision that a change is meant for; none for any.
+    pub(super) expected: Option<u64>,
     app: Arc<App>,
     call: Call,
 }
 
-/// A route of this surface that takes `parameters` in its query and no others.
-pub(super) fn route<H, F>(
-    method: Method,
-    pattern: &'static str,
-    name: &'static str,
-    parameters: &'static [&'static str],
-    handler: H,
-) -> Route<App>
-where
-    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
-{
-    Route::new(
-        method,
-        pattern,
-        Surface::V1,
-        name,
-        move |app, call: Call| {
-            let handler = handler.clone();
-            async move {
-                let conditional = call.headers().contains_key(IF_MATCH);
-                let answer = async {
-                    let request = Request::of(app, call, parameters).await?;
-                    handler(request).await
-                };
-                answer.await.unwrap_or_else(|failure| {
-                    problem::reply(&if conditional {
-                        failure
-                    } else {
-                        unconditional(failure)
-                    })
-                })
-            }
-        },
-    )
-}
+/// The media type of a merge patch.
+pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// A change that lost against another one, as seen by somebody who set no condition.
-fn unconditional(failure: Failure) -> Failure {
+pub(super) fn unconditional(failure: Failure) -> Failure {
     match failure.kind {
         Kind::Stale => Failure::new(
             Kind::Conflict,
@@ -80,33 +43,53 @@ fn unconditional(failure: Failure) -> Failure {
 }
 
 impl Request {
-    async fn of(
-        app: Arc<App>,
-        call: Call,
-        parameters: &'static [&'static str],
-    ) -> Result<Self, Failure> {
+    /// The request of the operator whose token came along.
+    ///
+    /// `conditional` is whether the endpoint minds `If-Match`.
+    pub(super) async fn of(app: Arc<App>, call: Call, conditional: bool) -> Result<Self, Failure> {
         let ip = app.origin(&call).ip;
         let operator = app.vault.authenticate_operator(bearer(&call), ip).await?;
-        let mut query = Query::read(&call.query, parameters);
-        if parameters.is_empty() {
-            query.finish()?;
-        }
         let caller = Caller {
             operator,
             ip,
             once: once(&call)?,
         };
-        let request = Self {
+        Ok(Self {
             caller,
-            query,
+            expected: expected(&call, conditional)?,
             app,
             call,
+        })
+    }
+
+    /// The query string.
+    pub(super) fn query(&self) -> &str {
+        &self.call.query
+    }
+
+    /// The fields of the body. A patch may come as `application/merge-patch+json`
+    /// ([RFC 7396](https://www.rfc-editor.org/rfc/rfc7396)).
+    pub(super) fn body(&self) -> Result<FieldReader, Failure> {
+        let known = match self.call.media_type().as_deref() {
+            Some("application/json") => true,
+            Some(MERGE_PATCH) => *self.call.method() == Method::PATCH,
+            _ => self.call.body.is_empty(),
         };
-        // Rather than to delete something and pass over what its body asks for.
-        if *request.call.method() == Method::DELETE {
-            request.no_fields()?;
+        if !known {
+            return Err(BodyError::UnsupportedType.into());
         }
-        Ok(request)
+        Ok(FieldReader::of(&self.call)?)
+    }
+
+    /// Ends a request that takes no fields, rather than to do something and pass over what the
+    /// body asks for.
+    pub(super) fn no_fields(&self) -> Result<(), Failure> {
+        if *self.call.method() == Method::GET {
+            return Ok(());
+        }
+        self.body()?
+            .finish()
+            .map_err(|issues| Failure::invalid(issues.into_iter().map(FieldError::from).collect()))
     }
 
     pub(super) fn vault(&self) -> &Vault {
@@ -122,56 +105,31 @@ impl Request {
         let text = self.call.raw_param(name).unwrap_or_default();
         decimal(text).map(T::from).ok_or(Kind::NotFound.into())
     }
+}
 
-    /// The fields of the body. A patch may come as `application/merge-patch+json`
-    /// ([RFC 7396](https://www.rfc-editor.org/rfc/rfc7396)).
-    pub(super) fn body(&self) -> Result<FieldReader, Failure> {
-        let known = match self.call.media_type().as_deref() {
-            Some("application/json") => true,
-            Some("application/merge-patch+json") => *self.call.method() == Method::PATCH,
-            _ => self.call.body.is_empty(),
-        };
-        if !known {
-            return Err(BodyError::UnsupportedType.into());
-        }
-        Ok(FieldReader::of(&self.call)?)
+/// The revision that a change is meant for; `None` for any.
+///
+/// # Errors
+///
+/// Malformed: `If-Match` is neither `*` nor one entity tag of this surface, or there is one where
+/// none is looked at.
+fn expected(call: &Call, conditional: bool) -> Result<Option<u64>, Failure> {
+    if call.method().is_safe() || !call.headers().contains_key(IF_MATCH) {
+        return Ok(None);
     }
-
-    /// Ends a request that takes no fields.
-    pub(super) fn no_fields(&self) -> Result<(), Failure> {
-        self.body()?
-            .finish()
-            .map_err(|issues| Failure::invalid(issues.into_iter().map(FieldError::from).collect()))
+    let wrong = |message| malformed(vec![FieldError::new("If-Match", message)]);
+    let text = call.header(IF_MATCH).map(str::trim);
+    if text == Some("*") {
+        return Ok(None);
     }
-
-    /// The revision that the change is meant for; `None` for any.
-    ///
-    /// # Errors
-    ///
-    /// Malformed: `If-Match` is neither `*` nor one entity tag of this surface.
-    pub(super) fn expected(&self) -> Result<Option<u64>, Failure> {
-        if !self.call.headers().contains_key(IF_MATCH) {
-            return Ok(None);
-        }
-        let text = self.call.header(IF_MATCH).map(str::trim);
-        if text == Some("*") {
-            return Ok(None);
-        }
-        text.and_then(|text| decimal(text.strip_prefix('"')?.strip_suffix('"')?))
-            .map(Some)
-            .ok_or_else(|| {
-                let message = "must be `*` or one revision in quotes, such as \"3\"";
-                malformed(vec![FieldError::new("If-Match", message)])
-            })
-    }
-
-    /// Refuses a condition where none is looked at, rather than to pass over it.
-    pub(super) fn no_condition(&self) -> Result<(), Failure> {
-        if self.expected()?.is_some() {
-            let message = "is not supported for this request";
-            return Err(malformed(vec![FieldError::new("If-Match", message)]));
-        }
-        Ok(())
+    let revision = text
+        .and_then(|text| decimal(text.strip_prefix('"')?.strip_suffix('"')?))
+        .ok_or_else(|| wrong("must be `*` or one revision in quotes, such as \"3\""))?;
+    if conditional {
+        Ok(Some(revision))
+    } else {
+        // Rather than to pass over it.
+        Err(wrong("is not supported for this request"))
     }
 }
 

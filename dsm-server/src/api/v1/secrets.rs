@@ -1,32 +1,40 @@
 //! `/secrets`: metadata, values on their way in, and the state of secrets.
 
-use dsm_core::id::SecretId;
-use dsm_core::secret::{DataPatch, ItemCounts, Renewal, RenewalInterval, Secret, Status};
+use std::borrow::Cow;
+
+use dsm_core::secret::{
+    DataPatch, Identity, ItemCounts, Renewal, RenewalInterval, Secret, SecretError, Status,
+};
+use dsm_core::store::Page;
 use dsm_core::time::Timestamp;
 use dsm_core::vault::{
     FieldError, Registry, RenewalFields, SecretFields, SecretFilter, Stored, Vault,
 };
-use http::{Method, StatusCode};
+use http::StatusCode;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::data::{self, Strictness};
 use crate::api::status::Failure;
+use crate::api::v1::endpoint::{delete, get, patch, post};
 use crate::api::v1::input;
-use crate::api::v1::query::{in_query, page_of};
-use crate::api::v1::request::{Answer, Request, route};
+use crate::api::v1::query::{Query, in_query, page_of};
+use crate::api::v1::request::{Answer, Request};
 use crate::api::v1::view::Object;
 use crate::app::App;
 use crate::http::call::Reply;
-use crate::http::fields::FieldReader;
+use crate::http::fields::{FieldReader, string};
+use crate::http::operation::Shape;
 use crate::http::router::Route;
 
 const COLLECTION: &str = "/api/v1/secrets";
 const ITEM: &str = "/api/v1/secrets/{id}";
 
 /// A secret without its values.
-#[derive(Serialize)]
-struct View {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Secret")]
+pub(super) struct View {
     #[serde(flatten)]
     metadata: Metadata,
     status: Status,
@@ -36,7 +44,7 @@ struct View {
 }
 
 /// What a secret has in common with its versions.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Metadata {
     identity: String,
     name: String,
@@ -51,75 +59,96 @@ pub(super) struct Metadata {
     destroyed_at: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+/// How often what is in a secret is renewed, in minutes; false for never.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RenewalTimers")]
 struct Timers {
-    #[serde(serialize_with = "minutes_or_false")]
-    cloud: Option<RenewalInterval>,
-    #[serde(serialize_with = "minutes_or_false")]
-    credential: Option<RenewalInterval>,
-    #[serde(serialize_with = "minutes_or_false")]
-    ephemeral: Option<RenewalInterval>,
+    cloud: Timer,
+    credential: Timer,
+    ephemeral: Timer,
 }
 
+/// Minutes, or `false`.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum Timer {
+    Every(RenewalInterval),
+    Off(Off),
+}
+
+/// `false`.
+struct Off;
+
 pub(super) fn routes() -> Vec<Route<App>> {
-    let filters = &[
-        "limit",
-        "after",
-        "identity",
-        "name",
-        "engine",
-        "environment",
-        "tag",
-        "enabled",
-        "has_error",
-        "expires_from",
-        "expires_until",
-    ];
     vec![
-        route(Method::GET, COLLECTION, "v1.secrets.list", filters, list),
-        route(Method::POST, COLLECTION, "v1.secrets.create", &[], create),
-        route(Method::GET, ITEM, "v1.secrets.show", &[], show),
-        route(Method::PATCH, ITEM, "v1.secrets.change", &[], change),
-        route(
-            Method::DELETE,
+        get(
+            COLLECTION,
+            "v1.secrets.list",
+            "Lists secrets, without their values",
+        )
+        .query(filter)
+        .lists::<Object<View>>()
+        .by(list),
+        post(COLLECTION, "v1.secrets.create", "Makes a secret")
+            .body(new_secret)
+            .requires(&["name"])
+            .creates::<View>()
+            .by(create),
+        get(
+            ITEM,
+            "v1.secrets.show",
+            "Shows a secret, without its values",
+        )
+        .shows::<View>()
+        .by(show),
+        patch(ITEM, "v1.secrets.change", "Changes a secret")
+            .says("New values make a new version; a kind of values that is named is replaced whole")
+            .body(changes)
+            .conditional()
+            .shows::<View>()
+            .by(change),
+        delete(
             ITEM,
             "v1.secrets.delete",
-            &["purge"],
-            delete,
-        ),
-        route(
-            Method::POST,
+            "Disables a secret, or destroys it",
+        )
+        .query(purge)
+        .conditional()
+        .gives_nothing()
+        .by(remove),
+        post(
             "/api/v1/secrets/{id}/enable",
             "v1.secrets.enable",
-            &[],
-            enable,
-        ),
-        route(
-            Method::POST,
+            "Enables a secret",
+        )
+        .shows::<View>()
+        .by(enable),
+        post(
             "/api/v1/secrets/{id}/disable",
             "v1.secrets.disable",
-            &[],
-            disable,
-        ),
-        route(
-            Method::POST,
+            "Disables a secret",
+        )
+        .shows::<View>()
+        .by(disable),
+        post(
             "/api/v1/secrets/{id}/expire",
             "v1.secrets.expire",
-            &[],
-            expire,
-        ),
-        route(
-            Method::GET,
+            "Ends a secret now, which destroys its values",
+        )
+        .shows::<View>()
+        .by(expire),
+        get(
             "/api/v1/secrets/{id}/errors",
             "v1.secrets.errors",
-            &["limit", "after"],
-            errors,
-        ),
+            "Lists what failed for a secret",
+        )
+        .query(Query::page)
+        .lists::<SecretError>()
+        .by(errors),
     ]
 }
 
-async fn list(mut request: Request) -> Answer {
-    let query = &mut request.query;
+fn filter(query: &mut Query) -> (SecretFilter, Page) {
     let filter = SecretFilter {
         identity: query.text("identity"),
         name: query.text("name"),
@@ -131,8 +160,10 @@ async fn list(mut request: Request) -> Answer {
         expires_from: query.instant("expires_from"),
         expires_until: query.instant("expires_until"),
     };
-    let page = query.page();
-    query.finish()?;
+    (filter, query.page())
+}
+
+async fn list(request: Request, (filter, page): (SecretFilter, Page)) -> Answer {
     let vault = request.vault();
     let found = vault
         .list_secrets(&request.caller, filter, page)
@@ -145,11 +176,12 @@ async fn list(mut request: Request) -> Answer {
     Ok(page_of(items, found.next))
 }
 
-async fn create(request: Request) -> Answer {
-    request.no_condition()?;
-    let mut body = request.body()?;
-    let identity = body.required_string("identity");
-    let fields = read(body);
+fn new_secret(mut body: FieldReader) -> (String, SecretFields) {
+    let identity = body.required("identity", Shape::of::<Identity>, string);
+    (identity.unwrap_or_default(), fields(body))
+}
+
+async fn create(request: Request, (identity, fields): (String, SecretFields)) -> Answer {
     let vault = request.vault();
     let made = vault
         .create_secret(&request.caller, &identity, fields)
@@ -165,13 +197,13 @@ async fn show(request: Request) -> Answer {
     shown(vault, &found).await
 }
 
-async fn change(request: Request) -> Answer {
-    let (id, expected) = (request.id("id")?, request.expected()?);
-    let mut body = request.body()?;
-    if body.value("identity").is_some() {
-        body.reject("identity", "cannot be changed");
-    }
-    let fields = read(body);
+fn changes(mut body: FieldReader) -> SecretFields {
+    body.refuse("identity", "cannot be changed");
+    fields(body)
+}
+
+async fn change(request: Request, fields: SecretFields) -> Answer {
+    let (id, expected) = (request.id("id")?, request.expected);
     let vault = request.vault();
     let changed = vault
         .update_secret(&request.caller, id, fields, expected)
@@ -179,10 +211,13 @@ async fn change(request: Request) -> Answer {
     shown(vault, &changed).await
 }
 
-async fn delete(mut request: Request) -> Answer {
-    let purge = request.query.flag("purge").unwrap_or_default();
-    request.query.finish()?;
-    let (id, expected) = (request.id("id")?, request.expected()?);
+/// Whether the secret is to be destroyed with its history.
+fn purge(query: &mut Query) -> bool {
+    query.flag("purge").unwrap_or_default()
+}
+
+async fn remove(request: Request, purge: bool) -> Answer {
+    let (id, expected) = (request.id("id")?, request.expected);
     let (vault, caller) = (request.vault(), &request.caller);
     if purge {
         vault.purge_secret(caller, id, expected).await?;
@@ -193,29 +228,24 @@ async fn delete(mut request: Request) -> Answer {
 }
 
 async fn enable(request: Request) -> Answer {
-    let id = target(&request)?;
     let vault = request.vault();
-    let changed = vault.enable_secret(&request.caller, id).await?;
-    shown(vault, &changed).await
+    let changed = vault.enable_secret(&request.caller, request.id("id")?);
+    shown(vault, &changed.await?).await
 }
 
 async fn disable(request: Request) -> Answer {
-    let id = target(&request)?;
     let vault = request.vault();
-    let changed = vault.disable_secret(&request.caller, id, None).await?;
-    shown(vault, &changed).await
+    let changed = vault.disable_secret(&request.caller, request.id("id")?, None);
+    shown(vault, &changed.await?).await
 }
 
 async fn expire(request: Request) -> Answer {
-    let id = target(&request)?;
     let vault = request.vault();
-    let changed = vault.expire_secret(&request.caller, id).await?;
-    shown(vault, &changed).await
+    let changed = vault.expire_secret(&request.caller, request.id("id")?);
+    shown(vault, &changed.await?).await
 }
 
-async fn errors(mut request: Request) -> Answer {
-    let page = request.query.page();
-    request.query.finish()?;
+async fn errors(request: Request, page: Page) -> Answer {
     let found = request
         .vault()
         .list_secret_errors(&request.caller, request.id("id")?, page)
@@ -223,23 +253,16 @@ async fn errors(mut request: Request) -> Answer {
     Ok(page_of(found.items, found.next))
 }
 
-/// The secret that an action is for, which takes neither fields nor conditions.
-pub(super) fn target(request: &Request) -> Result<SecretId, Failure> {
-    request.no_condition()?;
-    request.no_fields()?;
-    request.id("id")
-}
-
-fn read(mut body: FieldReader) -> SecretFields {
+fn fields(mut body: FieldReader) -> SecretFields {
     let (data, unreadable) = data(&mut body);
     let mut fields = SecretFields {
-        name: input::text(&mut body, "name"),
+        name: input::name(&mut body, "name"),
         enabled: input::flag(&mut body, "enabled"),
-        engine: input::text(&mut body, "engine"),
+        engine: input::name(&mut body, "engine"),
         environment: input::optional_text(&mut body, "environment"),
         expires_at: input::optional_instant(&mut body, "expires_at"),
-        tags: input::list(&mut body, "tags"),
-        description: input::cleared_text(&mut body, "description"),
+        tags: input::tags(&mut body, "tags"),
+        description: input::description(&mut body, "description"),
         renew: body.object("renew", renewal).unwrap_or_default(),
         data,
         wrong: input::wrong(body),
@@ -250,7 +273,7 @@ fn read(mut body: FieldReader) -> SecretFields {
 
 /// The values, or what is wrong with them.
 fn data(body: &mut FieldReader) -> (DataPatch, Vec<FieldError>) {
-    match body.value("data") {
+    match body.value("data", data::shape::strict) {
         None => (DataPatch::default(), Vec::new()),
         Some(value) => match data::read("data", value, Strictness::Strict) {
             Ok(patch) => (patch, Vec::new()),
@@ -270,7 +293,7 @@ fn renewal(fields: &mut FieldReader) -> RenewalFields {
 /// Null leaves a timer as it is; `false`, 0 and `[]` turn it off.
 #[allow(clippy::option_option, reason = "left alone, turned off or set")]
 fn timer(fields: &mut FieldReader, name: &'static str) -> Option<Option<RenewalInterval>> {
-    fields.optional(name, |value| match value {
+    fields.optional(name, timer_shape, |value| match value {
         Value::Bool(false) => Ok(None),
         Value::Array(items) if items.is_empty() => Ok(None),
         Value::Number(number) if number.as_i64() == Some(0) => Ok(None),
@@ -281,6 +304,11 @@ fn timer(fields: &mut FieldReader, name: &'static str) -> Option<Option<RenewalI
             .ok_or(NO_INTERVAL),
         _ => Err(NO_INTERVAL),
     })
+}
+
+fn timer_shape() -> Shape {
+    let off = Shape::fixed(json!({"enum": [false, 0, []]}));
+    Shape::of::<RenewalInterval>().or(off)
 }
 
 const NO_INTERVAL: &str = "must be a whole number of minutes from 10 to 525600, or false";
@@ -322,26 +350,37 @@ pub(super) async fn metadata(vault: &Vault, secret: &Secret) -> Result<Metadata,
         tags: secret.tags.clone(),
         description: secret.description.clone(),
         renew: Timers {
-            cloud,
-            credential,
-            ephemeral,
+            cloud: cloud.into(),
+            credential: credential.into(),
+            ephemeral: ephemeral.into(),
         },
         items: secret.items,
         destroyed_at: secret.destroyed_at,
     })
 }
 
-#[allow(
-    clippy::trivially_copy_pass_by_ref,
-    clippy::ref_option,
-    reason = "the signature that serde calls"
-)]
-fn minutes_or_false<S: Serializer>(
-    interval: &Option<RenewalInterval>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match interval {
-        Some(interval) => serializer.serialize_u32(interval.minutes()),
-        None => serializer.serialize_bool(false),
+impl From<Option<RenewalInterval>> for Timer {
+    fn from(interval: Option<RenewalInterval>) -> Self {
+        interval.map_or(Self::Off(Off), Self::Every)
+    }
+}
+
+impl Serialize for Off {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bool(false)
+    }
+}
+
+impl JsonSchema for Off {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Off".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"const": false})
     }
 }

@@ -1,26 +1,31 @@
 //! `/secrets/{id}/versions` and `/secrets/{id}/compare`: the history of a secret.
 
 use dsm_core::id::{RegistryId, SecretId};
-use dsm_core::secret::Difference;
+use dsm_core::secret::{Comparison, Difference};
+use dsm_core::store::Page;
 use dsm_core::vault::{Registry, SecretVersion, Stored, Vault};
-use http::{Method, StatusCode};
+use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::data::Output;
-use crate::api::status::Failure;
-use crate::api::v1::query::{in_query, page_of};
-use crate::api::v1::request::{Answer, Request, route};
-use crate::api::v1::secrets::{Metadata, metadata, shown, target};
+use crate::api::status::{Failure, Kind};
+use crate::api::v1::endpoint::{get, json_of, post};
+use crate::api::v1::query::{Query, in_query, page_of};
+use crate::api::v1::request::{Answer, Request};
+use crate::api::v1::secrets::{self, Metadata, metadata, shown};
 use crate::api::v1::view::{Stamps, tagged};
 use crate::app::App;
 use crate::http::call::Reply;
+use crate::http::operation::Shape;
 use crate::http::router::Route;
 
 const COLLECTION: &str = "/api/v1/secrets/{id}/versions";
 const ITEM: &str = "/api/v1/secrets/{id}/versions/{n}";
 
 /// A version: the secret as it was, its values only counted.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SecretVersion")]
 struct View {
     version: u64,
     secret: SecretId,
@@ -30,7 +35,9 @@ struct View {
     stamps: Stamps,
 }
 
-#[derive(Serialize)]
+/// A version with its values.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RevealedVersion")]
 struct Revealed<'a> {
     version: u64,
     data: Output<'a>,
@@ -38,41 +45,53 @@ struct Revealed<'a> {
 
 pub(super) fn routes() -> Vec<Route<App>> {
     vec![
-        route(
-            Method::GET,
+        get(
             COLLECTION,
             "v1.secrets.versions.list",
-            &["limit", "after"],
-            list,
-        ),
-        route(Method::GET, ITEM, "v1.secrets.versions.show", &[], show),
-        route(
-            Method::POST,
+            "Lists the versions of a secret",
+        )
+        .query(Query::page)
+        .lists::<View>()
+        .by(list),
+        get(
+            ITEM,
+            "v1.secrets.versions.show",
+            "Shows a version, without its values",
+        )
+        .answers(
+            StatusCode::OK,
+            json_of("The version", Shape::of::<View>()).with("ETag"),
+        )
+        .by(show),
+        post(
             "/api/v1/secrets/{id}/versions/{n}/reveal",
             "v1.secrets.versions.reveal",
-            &[],
-            reveal,
-        ),
-        route(
-            Method::POST,
+            "Reveals the values of a version",
+        )
+        .gives::<Revealed<'_>>()
+        .fails(Kind::Gone)
+        .by(reveal),
+        post(
             "/api/v1/secrets/{id}/versions/{n}/restore",
             "v1.secrets.versions.restore",
-            &[],
-            restore,
-        ),
-        route(
-            Method::GET,
+            "Makes an old version the newest",
+        )
+        .once()
+        .shows::<secrets::View>()
+        .fails(Kind::Gone)
+        .by(restore),
+        get(
             "/api/v1/secrets/{id}/compare",
             "v1.secrets.compare",
-            &["from", "to"],
-            compare,
-        ),
+            "Compares two versions field by field, values only as equal or changed",
+        )
+        .query(two_versions)
+        .gives::<Comparison>()
+        .by(compare),
     ]
 }
 
-async fn list(mut request: Request) -> Answer {
-    let page = request.query.page();
-    request.query.finish()?;
+async fn list(request: Request, page: Page) -> Answer {
     let vault = request.vault();
     let found = vault
         .list_versions(&request.caller, request.id("id")?, page)
@@ -94,7 +113,7 @@ async fn show(request: Request) -> Answer {
 }
 
 async fn reveal(request: Request) -> Answer {
-    let (id, version) = (target(&request)?, request.id("n")?);
+    let (id, version) = (request.id("id")?, request.id("n")?);
     let data = request
         .vault()
         .reveal_version(&request.caller, id, version)
@@ -104,17 +123,19 @@ async fn reveal(request: Request) -> Answer {
 }
 
 async fn restore(request: Request) -> Answer {
-    let (id, version) = (target(&request)?, request.id("n")?);
+    let (id, version) = (request.id("id")?, request.id("n")?);
     let vault = request.vault();
     let restored = vault.restore_version(&request.caller, id, version).await?;
     shown(vault, &restored).await
 }
 
-async fn compare(mut request: Request) -> Answer {
+/// The later and the earlier version.
+fn two_versions(query: &mut Query) -> (u64, u64) {
+    (query.required_number("from"), query.required_number("to"))
+}
+
+async fn compare(request: Request, (from, to): (u64, u64)) -> Answer {
     let id = request.id("id")?;
-    let from = request.query.required_number("from");
-    let to = request.query.required_number("to");
-    request.query.finish()?;
     let vault = request.vault();
     let mut comparison = vault
         .compare_versions(&request.caller, id, from, to)

@@ -4,12 +4,13 @@ use dsm_core::time::Timestamp;
 use dsm_core::vault::{Entity, Stored};
 use http::StatusCode;
 use http::header::{ETAG, HeaderValue, LOCATION};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::http::call::Reply;
 
 /// Who made and changed an object, and how often.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Stamps {
     revision: u64,
     created_at: Timestamp,
@@ -31,7 +32,8 @@ impl<T: Entity> From<&Stored<T>> for Stamps {
 }
 
 /// An object with its id and stamps.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "{V}")]
 pub(super) struct Object<V> {
     id: String,
     #[serde(flatten)]

@@ -9,6 +9,11 @@ use tokio::sync::Notify;
 
 use super::{Refusal, RequestLimits, Route, Router, TableError};
 use crate::http::call::{Call, Peer, Reply, Surface};
+use crate::http::operation::{Credentials, Operation};
+
+fn undescribed() -> Operation {
+    Operation::new("a route of this test", Credentials::None)
+}
 
 /// Lets a test see that a handler went on after its client was answered.
 #[derive(Default)]
@@ -41,7 +46,9 @@ async fn slow(state: Arc<State>, _: Call) -> Reply {
 }
 
 fn table() -> Vec<Route<State>> {
-    let route = |method, pattern, surface, name| Route::new(method, pattern, surface, name, echo);
+    let route = |method, pattern, surface, name| {
+        Route::new(method, pattern, surface, name, undescribed(), echo)
+    };
     vec![
         route(Method::POST, "/iso/oauth2/token", Surface::Iso, "token"),
         route(Method::GET, "/iso/sctm/secret", Surface::Iso, "list"),
@@ -66,13 +73,28 @@ fn table() -> Vec<Route<State>> {
             "reveal",
         ),
         route(Method::GET, "/livez", Surface::Health, "livez"),
-        Route::new(Method::GET, "/slow", Surface::Health, "slow", slow),
-        Route::new(Method::POST, "/slow", Surface::Health, "slow", slow),
+        Route::new(
+            Method::GET,
+            "/slow",
+            Surface::Health,
+            "slow",
+            undescribed(),
+            slow,
+        ),
+        Route::new(
+            Method::POST,
+            "/slow",
+            Surface::Health,
+            "slow",
+            undescribed(),
+            slow,
+        ),
         Route::new(
             Method::GET,
             "/api/v1/panic",
             Surface::V1,
             "panic",
+            undescribed(),
             |_: Arc<State>, call: Call| async move {
                 assert!(!call.query.is_empty(), "wanted");
                 Reply::empty(StatusCode::OK)
@@ -250,7 +272,10 @@ fn a_table_that_contradicts_itself_is_refused() {
     let build = |routes: &[(Method, &'static str)]| {
         let routes = routes
             .iter()
-            .map(|(method, pattern)| Route::new(method.clone(), pattern, Surface::V1, "x", echo))
+            .map(|(method, pattern)| {
+                let (method, surface) = (method.clone(), Surface::V1);
+                Route::new(method, pattern, surface, "x", undescribed(), echo)
+            })
             .collect();
         Router::new(Arc::default(), routes, refuse, RequestLimits::default()).map(|_| ())
     };
