@@ -13,8 +13,14 @@ pub const JWCRYPTO: Venv = Venv {
     packages: &["jwcrypto==1.6.1", "cryptography==50.0.2"],
 };
 
+/// Checks the description of the interface, and the server against it.
+pub const OPENAPI: Venv = Venv {
+    name: "openapi",
+    packages: &["schemathesis==4.32.5", "openapi-spec-validator==0.9.0"],
+};
+
 /// Every environment that tests use; `cargo xtask test` makes those that are missing.
-pub const ALL: &[Venv] = &[JWCRYPTO];
+pub const ALL: &[Venv] = &[JWCRYPTO, OPENAPI];
 
 /// Written last and holding what was installed, so that a half-made environment, or one of other
 /// versions, does not count.

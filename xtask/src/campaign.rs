@@ -5,7 +5,7 @@
 //!
 //! | variable | what it counts | read by |
 //! |---|---|---|
-//! | `DSM_CASES` | random cases of a test | `decide`, `envelope` |
+//! | `DSM_CASES` | random cases of a test | `decide`, `envelope`, `openapi` |
 //! | `DSM_CYCLES` | rounds of breaking and recovering | `kill`, `cut`, `failover`, `disk-full` |
 //! | `DSM_RECORDS` | records of a vault that is moved | `migrate` |
 //! | `DSM_WRITERS` | clients writing at the same time | `kill` |
@@ -49,6 +49,8 @@ enum Name {
     Migrate,
     /// No room for data or audit: nothing is revealed, and it recovers unaided
     DiskFull,
+    /// Requests made up from the description of the interface: every answer is described
+    Openapi,
     /// All of them, one after the other
     All,
 }
@@ -126,6 +128,12 @@ const CAMPAIGNS: &[Campaign] = &[
         tests: &["-p", "dsm-tests", "--test", "disk_full"],
         server: true,
         env: &[("DSM_CYCLES", "20")],
+    },
+    Campaign {
+        name: Name::Openapi,
+        tests: &["-p", "dsm-tests", "--test", "openapi"],
+        server: true,
+        env: &[("DSM_CASES", "10000")],
     },
 ];
 

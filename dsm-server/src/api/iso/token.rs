@@ -128,7 +128,7 @@ impl BadRequest {
 
 /// What a request has in its body.
 pub(super) struct Grant {
-    grant_type: Option<String>,
+    wanted: Option<String>,
     id: Option<String>,
     secret: Option<String>,
     readable: Result<(), Failure>,
@@ -137,7 +137,7 @@ pub(super) struct Grant {
 /// What is asked for, and by whom.
 pub(super) fn grant(mut input: Input) -> Grant {
     Grant {
-        grant_type: input.required(&["grant_type"]),
+        wanted: input.required(&["grant_type"]),
         id: input.filled(&["client_id"]),
         secret: input.filled(&["client_secret"]),
         readable: input.finish(),
@@ -148,13 +148,13 @@ pub(super) fn grant(mut input: Input) -> Grant {
 fn credentials(call: &Call, basic: Option<Credentials>) -> Result<Credentials, BadRequest> {
     let unreadable = |failure: Failure| BadRequest::invalid(in_words(&failure));
     let Grant {
-        grant_type,
+        wanted,
         id,
         secret,
         readable,
     } = grant(Input::of(call).map_err(unreadable)?);
     readable.map_err(unreadable)?;
-    if grant_type.as_deref() != Some("client_credentials") {
+    if wanted.as_deref() != Some("client_credentials") {
         let message = "grant_type must be client_credentials";
         return Err(BadRequest::new(
             "unsupported_grant_type",
