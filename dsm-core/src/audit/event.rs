@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ApplicationId, AuthorizationId, ClientId, OperatorId};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, serialize_fixed};
 
 /// One thing that was decided, done or refused. It never holds a value, a token or a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// When.
+    #[serde(serialize_with = "serialize_fixed")]
     pub at: Timestamp,
     /// Who.
     pub actor: Actor,
