@@ -32,15 +32,18 @@ impl Entry<'_> {
 impl Batch {
     /// Chains `events`, the bytes of each ending where `ends` says, after `after`.
     pub(super) fn chain(after: Head, events: &[u8], ends: &[usize]) -> Self {
-        let mut lines = Vec::with_capacity(events.len() + ends.len() * line::FRAME);
+        let starts = std::iter::once(&0).chain(ends);
+        let each = starts.zip(ends).map(|(&start, &end)| &events[start..end]);
+        Self::link(after, each, events.len() + ends.len() * line::FRAME)
+    }
+
+    fn link<'a>(after: Head, events: impl Iterator<Item = &'a [u8]>, room: usize) -> Self {
+        let mut lines = Vec::with_capacity(room);
         let mut head = after;
-        let mut start = 0;
-        for &end in ends {
-            let event = &events[start..end];
+        for event in events {
             head.sequence += 1;
             head.link = head.link.next(event);
             line::push_entry(&mut lines, head.sequence, &head.link, event);
-            start = end;
         }
         Self { after, head, lines }
     }
@@ -123,21 +126,40 @@ impl Batch {
         (self.count() > 0).then_some(self)
     }
 
-    /// The self-contained form: a start line and the entries.
+    /// The self-contained form: a start line, the link of the last entry, and the events without
+    /// their frames, compressed ([LZ4](https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md),
+    /// after their length). The frames follow from the events.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.lines.len() + 160);
+        let mut events = Vec::with_capacity(self.lines.len());
+        for entry in self.entries() {
+            events.extend_from_slice(entry.event);
+            events.push(b'\n');
+        }
+        let mut bytes = Vec::new();
         line::push_start(&mut bytes, &self.after);
-        bytes.extend_from_slice(&self.lines);
+        bytes.extend_from_slice(&self.head.link.0);
+        bytes.extend_from_slice(&lz4_flex::compress_prepend_size(&events));
         bytes
     }
 
-    /// Reads [`to_bytes`](Self::to_bytes) and checks the chain inside.
+    /// Reads [`to_bytes`](Self::to_bytes) and checks that the chain ends as it did.
+    ///
+    /// Only for bytes that were authenticated: they say how much memory to take.
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, Fault> {
+        let malformed = || Fault::unplaced(Wrong::Malformed);
         let start = bytes.iter().position(|b| *b == b'\n').unwrap_or(0);
-        match Line::parse(&bytes[..start]) {
-            Some(Line::Start(after)) => Self::read(after, &bytes[start + 1..]),
-            _ => Err(Fault::unplaced(Wrong::Malformed)),
+        let Some(Line::Start(after)) = Line::parse(&bytes[..start]) else {
+            return Err(malformed());
+        };
+        let (link, packed) = bytes[start + 1..]
+            .split_first_chunk::<32>()
+            .ok_or_else(malformed)?;
+        let events = lz4_flex::decompress_size_prepended(packed).map_err(|_| malformed())?;
+        let batch = Self::link(after, lines_of(&events), 2 * events.len());
+        if batch.head.link != Link(*link) {
+            return Err(Fault::new(after.server, batch.head.sequence, Wrong::Hash));
         }
+        Ok(batch)
     }
 
     /// Checks that `lines` are entries that follow `after`.

@@ -18,8 +18,8 @@ const PAGE: usize = 64;
 
 /// The trail in the store's log: one sealed record per batch, found by the terms of its entries.
 ///
-/// The store sees who wrote a batch, when, and how long it is. A batch opens under its own server
-/// and number only.
+/// The store sees who wrote a batch, when, and how long it is when compressed. A batch opens under
+/// its own server and number only.
 #[derive(Debug)]
 pub struct StoreSink {
     store: Arc<dyn Store>,
@@ -207,12 +207,23 @@ impl Listing {
     pub(super) fn of(keyring: &Keyring, batch: &Batch) -> Self {
         let mut terms = Terms::new(keyring);
         let mut span: Option<(Timestamp, Timestamp)> = None;
+        let mut include = |at: Timestamp| {
+            let (from, until) = span.unwrap_or((at, at));
+            span = Some((from.min(at), until.max(at)));
+        };
         // Entries that differ only in their instant have the same terms. A busy client makes
         // hundreds of them in a batch, and reading one costs more than all else here.
         let mut known: HashSet<&[u8]> = HashSet::new();
+        let mut last: &[u8] = &[];
+        // Instants sort as they are spelled.
+        let mut spelled: Option<(&[u8], &[u8])> = None;
         for entry in batch.entries() {
-            let at = match split_instant(entry.event) {
-                Some((at, rest)) if known.contains(rest) => at,
+            match split_instant(entry.event) {
+                Some((at, rest)) if rest == last || known.contains(rest) => {
+                    let (from, until) = spelled.unwrap_or((at, at));
+                    spelled = Some((from.min(at), until.max(at)));
+                    last = rest;
+                }
                 split => {
                     // What a later version wrote is kept, and found by number only.
                     let Some(event) = entry.decode() else {
@@ -220,11 +231,13 @@ impl Listing {
                     };
                     terms.add(&event);
                     known.extend(split.map(|(_, rest)| rest));
-                    event.at
+                    include(event.at);
                 }
-            };
-            let (from, until) = span.unwrap_or((at, at));
-            span = Some((from.min(at), until.max(at)));
+            }
+        }
+        let spelled = spelled.map(|(from, until)| [from, until]);
+        for at in spelled.into_iter().flatten().filter_map(read_instant) {
+            include(at);
         }
         let (from, until) = span.unwrap_or_default();
         Self {
@@ -235,12 +248,19 @@ impl Listing {
     }
 }
 
-/// The instant that an event's bytes begin with, and what follows it.
-fn split_instant(event: &[u8]) -> Option<(Timestamp, &[u8])> {
-    let text = event.strip_prefix(b"{\"at\":\"")?;
-    let end = text.iter().position(|byte| *byte == b'"')?;
-    let at = std::str::from_utf8(&text[..end]).ok()?.parse().ok()?;
-    Some((at, &text[end..]))
+/// The instant that an event's bytes begin with, if it is spelled in the fixed form, and what
+/// follows it.
+fn split_instant(event: &[u8]) -> Option<(&[u8], &[u8])> {
+    const FIXED: &[u8; 27] = b"0000-00-00T00:00:00.000000Z";
+    let (at, rest) = event
+        .strip_prefix(b"{\"at\":\"")?
+        .split_at_checked(FIXED.len())?;
+    let alike = |(byte, form): (&u8, &u8)| byte == form || (*form == b'0' && byte.is_ascii_digit());
+    (at.iter().zip(FIXED).all(alike) && rest.first() == Some(&b'"')).then_some((at, rest))
+}
+
+fn read_instant(at: &[u8]) -> Option<Timestamp> {
+    std::str::from_utf8(at).ok()?.parse().ok()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -225,8 +225,10 @@ impl Reply {
     ///
     /// As [`Reply::json`].
     pub fn json_as(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Self {
-        let body = serde_json::to_vec(body).expect("replies are structs with text keys");
-        Self::bytes(status, content_type, body)
+        // Most replies fit; what is moved while it grows leaves copies of itself behind.
+        let mut json = Vec::with_capacity(1024);
+        serde_json::to_writer(&mut json, body).expect("replies are structs with text keys");
+        Self::bytes(status, content_type, json)
     }
 
     /// A reply whose body is made while it is sent.

@@ -1,6 +1,8 @@
 use super::*;
 use crate::audit::fixture::{chained, event, vault};
-use crate::audit::{FileSink, FileSinkOptions, Trail, TrailOptions, Verifier, verify_folder};
+use crate::audit::{
+    Event, FileSink, FileSinkOptions, Trail, TrailOptions, Verifier, verify_folder,
+};
 use crate::entropy::OsEntropy;
 use crate::store::MemoryStore;
 use crate::testing::ManualClock;
@@ -103,5 +105,38 @@ async fn the_store_can_be_waited_for_and_the_disk_follow() {
         let verifier = Verifier::new(Some(&bench.keyring)).expect(trail.head());
         let report = verify_folder(verifier, folder.path()).unwrap();
         assert_eq!(report.faults, []);
+    }
+}
+
+#[test]
+fn a_batch_comes_back_from_its_sealed_form_and_from_no_part_of_it() {
+    let batch = chained(Head::start(SERVER), &[event(1), event(2), event(2)]);
+    let bytes = batch.to_bytes();
+    assert!(bytes.len() < batch.lines().len());
+    assert_eq!(Batch::from_bytes(&bytes), Ok(Batch::clone(&batch)));
+    for end in 0..bytes.len() {
+        assert!(Batch::from_bytes(&bytes[..end]).is_err(), "{end}");
+    }
+    let link = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let mut other = bytes;
+    other[link] ^= 1;
+    assert_eq!(Batch::from_bytes(&other).unwrap_err().wrong, Wrong::Hash);
+}
+
+#[test]
+fn a_batch_is_listed_from_its_earliest_to_its_latest_instant() {
+    let (_, keyring) = vault();
+    let at = |second| Event {
+        at: format!("2026-01-01T00:00:0{second}.5Z").parse().unwrap(),
+        ..event(1)
+    };
+    // The first entry is read, the others are known by then.
+    for events in [
+        [at(2), at(3), at(1)],
+        [at(1), at(2), at(3)],
+        [at(3), at(1), at(2)],
+    ] {
+        let listing = Listing::of(&keyring, &chained(Head::start(SERVER), &events));
+        assert_eq!((listing.from, listing.until), (at(1).at, at(3).at));
     }
 }
