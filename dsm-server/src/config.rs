@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use dsm_core::vault::SealingOptions;
 use ipnet::IpNet;
 use toml::{Table, Value};
 
@@ -120,6 +121,8 @@ pub struct Config {
     pub retention_versions: u32,
     /// Whether unknown systems and environments are registered by the calls that name them.
     pub auto_register: bool,
+    /// How sensitive values are sealed to the keys of authorizations.
+    pub sealing: SealingOptions,
     /// Bounds on connections.
     pub connections: ConnectionLimits,
     /// Bounds on requests.
@@ -136,6 +139,8 @@ pub struct Config {
 
 /// The address when none is configured.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8200);
+
+const MIB: u64 = 1_024 * 1_024;
 
 impl Config {
     /// Merges the file that `flags` or `DSM_CONFIG` name, the `variables` and the `flags`.
@@ -168,6 +173,7 @@ impl Config {
         let default_key = RootKeySource::File(data_dir.join("root.key"));
         let connections = ConnectionLimits::default();
         let requests = RequestLimits::default();
+        let sealing = SealingOptions::default();
         let config = Self {
             listen: given.parsed("listen", DEFAULT_LISTEN),
             allow_plain_http: given.boolean("allow_plain_http", false),
@@ -187,6 +193,14 @@ impl Config {
             token_lifetime: given.seconds("token_lifetime_s", 3_600, 1..=86_400),
             retention_versions: given.number("retention.versions", 100, 1..=100_000),
             auto_register: given.boolean("auto_register", false),
+            sealing: SealingOptions {
+                key_values: given.boolean("sealing.key_values", sealing.key_values),
+                keep_private_keys: given
+                    .boolean("sealing.keep_private_keys", sealing.keep_private_keys),
+                threads: given.number("sealing.threads", sealing.threads, 1..=256),
+                cache_bytes: MIB
+                    * given.number("sealing.cache_mib", sealing.cache_bytes / MIB, 0..=65_536),
+            },
             connections: ConnectionLimits {
                 connections: given.number(
                     "limits.connections",
@@ -269,6 +283,13 @@ impl Config {
         set("token_lifetime_s", seconds(self.token_lifetime));
         set("retention.versions", integer(self.retention_versions));
         set("auto_register", self.auto_register.into());
+        set("sealing.key_values", self.sealing.key_values.into());
+        set(
+            "sealing.keep_private_keys",
+            self.sealing.keep_private_keys.into(),
+        );
+        set("sealing.threads", integer(self.sealing.threads));
+        set("sealing.cache_mib", integer(self.sealing.cache_bytes / MIB));
         set("limits.connections", integer(self.connections.connections));
         set("limits.head_s", seconds(self.connections.head));
         set("limits.idle_s", seconds(self.connections.idle));

@@ -8,6 +8,7 @@ mod exchange;
 #[path = "routes/request.rs"]
 mod request;
 #[path = "routes/world.rs"]
+#[allow(dead_code, reason = "the table of requests uses the rest")]
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -374,6 +375,7 @@ fn typed(method: &Method, pattern: &str) -> Vec<(&'static str, Takes)> {
     let registry = [("name", Text), ("enabled", Flag), ("description", Text)];
     let under = pattern.strip_prefix("/api/v1/").unwrap_or(pattern);
     match (method.as_str(), under) {
+        ("PUT", "authorizations/{id}/public-key") => vec![("public_key", Text)],
         ("DELETE" | "PUT", _) => Vec::new(),
         (_, TOKEN) => {
             vec![

@@ -30,6 +30,8 @@ enum What {
     Load,
     /// Reads and writes of every store
     Stores,
+    /// Reads that are sealed to a client's key
+    Sealing,
 }
 
 pub(crate) fn main(args: &Args) -> Result<ExitCode, Failure> {
@@ -48,21 +50,28 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode, Failure> {
     }
     if chosen(What::Stores) {
         install::debian_programs();
-        let (member, binary) = LOAD;
-        cargo([
-            "run",
-            "--release",
-            "-p",
-            member,
-            "--bin",
-            binary,
-            "--",
-            "--stores",
-        ])
-        .args(&args.args)
-        .run()?;
+        in_process("--stores", &args.args)?;
+    }
+    if chosen(What::Sealing) {
+        in_process("--sealing", &args.args)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn in_process(what: &str, args: &[String]) -> Result<(), Failure> {
+    let (member, binary) = LOAD;
+    cargo([
+        "run",
+        "--release",
+        "-p",
+        member,
+        "--bin",
+        binary,
+        "--",
+        what,
+    ])
+    .args(args)
+    .run()
 }
 
 fn micro(members: &[Package], args: &[String]) -> Result<(), Failure> {

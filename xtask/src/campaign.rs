@@ -5,7 +5,7 @@
 //!
 //! | variable | what it counts | read by |
 //! |---|---|---|
-//! | `DSM_CASES` | random cases of a test | `decide`, `envelope`, `openapi` |
+//! | `DSM_CASES` | random cases of a test | `decide`, `envelope`, `openapi`, `sealing` |
 //! | `DSM_CYCLES` | rounds of breaking and recovering | `kill`, `cut`, `failover`, `disk-full` |
 //! | `DSM_RECORDS` | records of a vault that is moved | `migrate` |
 //! | `DSM_WRITERS` | clients writing at the same time | `kill` |
@@ -37,6 +37,8 @@ enum Name {
     Decide,
     /// Sealed texts: round trips, damage, and records in each other's place
     Envelope,
+    /// Values sealed to a client's key, opened by jwcrypto and openssl, and none that was changed
+    Sealing,
     /// Every store against the memory store under random operations
     Stores,
     /// `kill -9` of a server or of its database under load: nothing acknowledged is lost
@@ -77,6 +79,12 @@ const CAMPAIGNS: &[Campaign] = &[
         tests: &["-p", "dsm-core", "--test", "envelope"],
         server: false,
         env: &[("DSM_CASES", "100000")],
+    },
+    Campaign {
+        name: Name::Sealing,
+        tests: &["-p", "dsm-tests", "--test", "sealing"],
+        server: false,
+        env: &[("DSM_CASES", "1000")],
     },
     Campaign {
         name: Name::Stores,

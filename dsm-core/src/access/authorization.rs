@@ -4,6 +4,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Fingerprint, IpRule, ReferrerRule, Resource};
+use crate::crypto::sealing::SealingFormat;
 use crate::id::{ApplicationId, AuthorizationId, RegistryId};
 use crate::time::Timestamp;
 
@@ -48,22 +49,6 @@ pub struct Authorization {
     pub unique_key: Option<String>,
     /// The authorization whose client made it; none if an operator did.
     pub created_by_authorization: Option<AuthorizationId>,
-}
-
-/// How sensitive values are sealed to an authorization's public key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum SealingFormat {
-    /// JWE compact serialisation ([RFC 7516](https://www.rfc-editor.org/rfc/rfc7516)),
-    /// `RSA-OAEP-256` with `A256GCM`.
-    #[serde(rename = "jwe")]
-    Jwe,
-    /// Bare RSA-OAEP ([RFC 8017](https://www.rfc-editor.org/rfc/rfc8017#section-7.1)) with SHA-1.
-    #[serde(rename = "oaep-sha1")]
-    OaepSha1,
-    /// Bare RSA-OAEP with SHA-256.
-    #[serde(rename = "oaep-sha256")]
-    OaepSha256,
 }
 
 impl Authorization {

@@ -26,7 +26,7 @@ mod rule;
 mod tests;
 
 pub use self::application::{Application, AuthenticationMethod, CredentialProfile};
-pub use self::authorization::{Authorization, SealingFormat};
+pub use self::authorization::Authorization;
 pub use self::decide::decide;
 pub use self::explain::{Finding, Outcome, explain};
 pub use self::fingerprint::{CertificateDigests, Fingerprint, FingerprintError};
@@ -41,3 +41,4 @@ pub use self::referrer::{Referrer, ReferrerError, ReferrerRule};
 pub use self::request::{Action, ApplicationTarget, AuthorizationTarget, Request, SecretTarget};
 pub use self::resource::{Resource, UnknownResource};
 pub use self::rule::{Denial, DenialClass, Rule};
+pub use crate::crypto::sealing::SealingFormat;

@@ -124,6 +124,8 @@ pub enum ObjectKind {
     Authorization,
     /// Credentials of an authorization.
     Client,
+    /// The key that values of an authorization are sealed to.
+    SealingKey,
     /// An operator.
     Operator,
     /// An environment.
@@ -149,6 +151,7 @@ impl ObjectKind {
             Self::Application => "application",
             Self::Authorization => "authorization",
             Self::Client => "client",
+            Self::SealingKey => "sealing_key",
             Self::Operator => "operator",
             Self::Environment => "environment",
             Self::System => "system",
@@ -284,6 +287,14 @@ operations! {
     DetachSecret = "authorization.detach",
     /// The credentials of an authorization were shown.
     RevealCredentials = "authorization.credentials.reveal",
+    /// A key pair was made for an authorization.
+    CreateKey = "authorization.key.create",
+    /// A key that a client made was registered for an authorization.
+    RegisterKey = "authorization.key.register",
+    /// The public key of an authorization was seen.
+    DownloadPublicKey = "authorization.public_key.download",
+    /// The private key of an authorization was given out.
+    DownloadPrivateKey = "authorization.private_key.download",
     /// A decision was explained.
     Explain = "authorization.explain",
     /// A registry was looked at.
@@ -324,7 +335,8 @@ mod tests {
                 ObjectKind::Secret => Some(ObjectKind::Application),
                 ObjectKind::Application => Some(ObjectKind::Authorization),
                 ObjectKind::Authorization => Some(ObjectKind::Client),
-                ObjectKind::Client => Some(ObjectKind::Operator),
+                ObjectKind::Client => Some(ObjectKind::SealingKey),
+                ObjectKind::SealingKey => Some(ObjectKind::Operator),
                 ObjectKind::Operator => Some(ObjectKind::Environment),
                 ObjectKind::Environment => Some(ObjectKind::System),
                 ObjectKind::System => Some(ObjectKind::Engine),

@@ -1,4 +1,5 @@
-//! What keeps records secret and whole: the envelope, the keyring, the root keys.
+//! What keeps records secret and whole: the envelope, the keyring, the root keys; and
+//! [`sealing`] of values to a client's own key.
 //!
 //! A *root key* comes from a [`KeyProvider`] and wraps everything else: the *keyring* (keys for
 //! index terms, the audit trail, tokens and client secrets, made once per vault) and one fresh
@@ -11,6 +12,7 @@ mod key;
 mod keyring;
 mod provider;
 mod sealer;
+pub mod sealing;
 
 pub use self::envelope::{Context, HEADER_LEN, OVERHEAD, root_key_id};
 pub use self::key::{RootKey, RootKeyId, RootKeys};

@@ -221,6 +221,49 @@ impl DataPatch {
             && self.key_values.is_none()
     }
 
+    /// The sensitive values that are named, and where each stands; those of key/value pairs only where
+    /// asked for.
+    pub(crate) fn sensitive(
+        &self,
+        key_values: bool,
+    ) -> impl Iterator<Item = (String, &SecretText)> {
+        fn of<'a, T>(
+            kind: &'static str,
+            items: Option<&'a Vec<T>>,
+            part: &'static str,
+            value: impl Fn(&'a T) -> Option<&'a SecretText>,
+        ) -> impl Iterator<Item = (String, &'a SecretText)> {
+            let items = items.into_iter().flatten().enumerate();
+            items.filter_map(move |(index, item)| {
+                Some((format!("{kind}[{index}].{part}"), value(item)?))
+            })
+        }
+        let pairs = self.key_values.iter().filter(move |_| key_values).flatten();
+        let pairs = pairs
+            .filter_map(|(name, value)| Some((format!("key_value.{name}"), value.0.as_ref()?)));
+        let (credentials, keys) = (self.credentials.as_ref(), self.ssh_keys.as_ref());
+        of("credentials", credentials, "password", |it| {
+            it.password.as_ref()
+        })
+        .chain(of("ssh_keys", keys, "private_key", |it| {
+            it.private_key.as_ref()
+        }))
+        .chain(of("ssh_keys", keys, "password", |it| it.password.as_ref()))
+        .chain(of(
+            "ephemeral_credentials",
+            self.ephemeral_credentials.as_ref(),
+            "password",
+            |it| it.credential.password.as_ref(),
+        ))
+        .chain(of(
+            "access_keys",
+            self.access_keys.as_ref(),
+            "secret_access_key",
+            |it| it.secret_access_key.as_ref(),
+        ))
+        .chain(pairs)
+    }
+
     /// Whether it brings credentials of accounts: those, SSH keys or ephemeral ones.
     pub fn brings_credentials(&self) -> bool {
         self.credentials

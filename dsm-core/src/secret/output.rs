@@ -1,8 +1,14 @@
+use std::sync::Arc;
+
 use super::{AccessKey, Credential, Labels, SecretData, SecretText, SshKey};
 
 /// One element of a secret's output: names and values, flat, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct OutputMap(Vec<(String, OutputValue)>);
+pub struct OutputMap {
+    pairs: Vec<(String, OutputValue)>,
+    /// Whether these are the key/value pairs, and not the parts of an item.
+    key_values: bool,
+}
 
 /// A value on its way out.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,6 +17,8 @@ pub enum OutputValue {
     Clear(String),
     /// Sealed to the client's key where the authorization says so.
     Sensitive(SecretText),
+    /// Sealed to the client's key.
+    Sealed(Arc<str>),
     /// No value.
     Null,
 }
@@ -18,35 +26,61 @@ pub enum OutputValue {
 impl OutputMap {
     /// The pairs, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &OutputValue)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.pairs
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// The sensitive values with their names; those of key/value pairs only where asked for.
+    pub(crate) fn to_seal(
+        &mut self,
+        key_values: bool,
+    ) -> impl Iterator<Item = (&str, &mut OutputValue)> {
+        let asked_for = key_values || !self.key_values;
+        self.pairs
+            .iter_mut()
+            .filter(move |(_, value)| asked_for && matches!(value, OutputValue::Sensitive(_)))
+            .map(|(name, value)| (name.as_str(), value))
     }
 
     /// The value called `name`.
     pub fn value(&self, name: &str) -> Option<&OutputValue> {
-        self.0
+        self.pairs
             .iter()
             .find(|(other, _)| other == name)
             .map(|(_, value)| value)
     }
 
     fn clear(&mut self, name: &str, value: Option<String>) {
-        self.0
+        self.pairs
             .extend(value.map(|value| (name.to_owned(), OutputValue::Clear(value))));
     }
 
     fn sensitive(&mut self, name: &str, value: Option<SecretText>) {
-        self.0
+        self.pairs
             .extend(value.map(|value| (name.to_owned(), OutputValue::Sensitive(value))));
     }
 }
 
 impl OutputValue {
-    /// The text in clear; `None` for null. As grave as [`SecretText::expose`].
+    /// The text, in clear unless it is sealed; `None` for null. As grave as [`SecretText::expose`].
     pub fn expose(&self) -> Option<&str> {
         match self {
             Self::Clear(text) => Some(text),
             Self::Sensitive(text) => Some(text.expose()),
+            Self::Sealed(text) => Some(text),
             Self::Null => None,
+        }
+    }
+
+    /// Takes a sensitive text out and leaves null in its place.
+    pub(crate) fn take_sensitive(&mut self) -> Option<SecretText> {
+        match std::mem::replace(self, Self::Null) {
+            Self::Sensitive(text) => Some(text),
+            other => {
+                *self = other;
+                None
+            }
         }
     }
 }
@@ -69,7 +103,10 @@ pub(super) fn flatten(data: SecretData) -> Vec<OutputMap> {
                 Some(text) => (name, OutputValue::Sensitive(text)),
                 None => (name, OutputValue::Null),
             });
-        maps.push(OutputMap(pairs.collect()));
+        maps.push(OutputMap {
+            pairs: pairs.collect(),
+            key_values: true,
+        });
     }
     maps
 }
@@ -131,7 +168,7 @@ fn access_key(item: AccessKey) -> OutputMap {
     let ttl = item
         .ttl
         .map_or(OutputValue::Null, |ttl| OutputValue::Clear(ttl.to_string()));
-    map.0.push(("TTL".to_owned(), ttl));
+    map.pairs.push(("TTL".to_owned(), ttl));
     map
 }
 

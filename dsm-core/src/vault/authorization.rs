@@ -15,6 +15,7 @@ use super::client::ClientCredentials;
 use super::error::Error;
 use super::record::{Listing, Stored};
 use super::registry::Registry;
+use super::sealing::NewKey;
 use super::{Vault, check, kind};
 use crate::access::{
     AuthenticationMethod, Authorization, Finding, Origin, Permission, Principal, Request, Resource,
@@ -22,8 +23,36 @@ use crate::access::{
 };
 use crate::audit::{ObjectKind, ObjectRef, Operation};
 use crate::id::{ApplicationId, AuthorizationId, ClientId, SecretId};
+use crate::secret::SecretText;
 use crate::store::{ChangeSet, Page, Query};
 use crate::time::Timestamp;
+
+/// An authorization as it was just written.
+#[derive(Debug)]
+pub struct WrittenAuthorization {
+    /// The authorization.
+    pub authorization: Stored<Authorization>,
+    /// The private key of the pair that was made with this write, where the vault keeps none: this is
+    /// the only time that it is given.
+    pub private_key: Option<SecretText>,
+}
+
+impl std::ops::Deref for WrittenAuthorization {
+    type Target = Stored<Authorization>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.authorization
+    }
+}
+
+impl From<Stored<Authorization>> for WrittenAuthorization {
+    fn from(authorization: Stored<Authorization>) -> Self {
+        Self {
+            authorization,
+            private_key: None,
+        }
+    }
+}
 
 /// Which authorizations to list.
 #[derive(Debug, Clone, Default)]
@@ -112,7 +141,8 @@ impl Vault {
         self.authorization(id).await
     }
 
-    /// Makes an authorization of an application, with its first credentials.
+    /// Makes an authorization of an application, with its first credentials, and with a key pair
+    /// where sensitive values are to be sealed.
     ///
     /// # Errors
     ///
@@ -122,7 +152,7 @@ impl Vault {
         caller: &Caller,
         application: ApplicationId,
         fields: AuthorizationFields,
-    ) -> Result<Stored<Authorization>, Error> {
+    ) -> Result<WrittenAuthorization, Error> {
         let operation = Operation::CreateAuthorization;
         let object = ObjectRef::absent(ObjectKind::Authorization, "");
         let permit = self
@@ -134,7 +164,7 @@ impl Vault {
             )
             .await?;
         if let Some(id) = self.made_before(caller).await? {
-            return self.authorization(id.into()).await;
+            return self.authorization(id.into()).await.map(Into::into);
         }
         let application = self.application(application).await?;
         let blank = self.blank_authorization(application.id);
@@ -150,6 +180,11 @@ impl Vault {
             .remember(caller, made.authorization.id.into(), set)
             .await?;
         let mut events = vec![caller.event(self, operation, made.authorization.object())];
+        events.extend(
+            made.key_operations()
+                .iter()
+                .map(|operation| caller.event(self, *operation, made.authorization.object())),
+        );
         events.extend(attached.iter().map(|(operation, secret)| {
             caller
                 .event(self, *operation, made.authorization.object())
@@ -161,19 +196,23 @@ impl Vault {
             .await
             .map_err(key_taken)?
         {
-            Some(id) => self.authorization(id.into()).await,
-            None => Ok(made.authorization),
+            Some(id) => self.authorization(id.into()).await.map(Into::into),
+            None => Ok(WrittenAuthorization {
+                authorization: made.authorization,
+                private_key: made.key.and_then(|key| key.handed_out),
+            }),
         }
     }
 
-    /// Changes an authorization.
+    /// Changes an authorization. When it is to seal sensitive values for the first time, its key pair
+    /// is made; one that it has is kept when it no longer seals.
     pub async fn update_authorization(
         &self,
         caller: &Caller,
         id: AuthorizationId,
         fields: AuthorizationFields,
         expected: Option<u64>,
-    ) -> Result<Stored<Authorization>, Error> {
+    ) -> Result<WrittenAuthorization, Error> {
         let operation = Operation::UpdateAuthorization;
         let secrets = fields.secrets.clone();
         self.change_authorization(caller, id, operation, expected, secrets, async |old| {
@@ -187,7 +226,8 @@ impl Vault {
         .await
     }
 
-    /// Revokes an authorization for good; its tokens and credentials end with it.
+    /// Revokes an authorization for good; its tokens and credentials end with it, and its key is
+    /// destroyed.
     pub async fn revoke_authorization(
         &self,
         caller: &Caller,
@@ -280,7 +320,7 @@ impl Vault {
         expected: Option<u64>,
         secrets: Option<Vec<SecretId>>,
         change: impl AsyncFnOnce(&Authorization) -> Result<Authorization, Error>,
-    ) -> Result<Stored<Authorization>, Error> {
+    ) -> Result<WrittenAuthorization, Error> {
         let object = ObjectRef::new(ObjectKind::Authorization, id, "");
         let permit = self
             .permit(
@@ -309,19 +349,29 @@ impl Vault {
         if let Some(secrets) = &secrets {
             (set, attached) = self.plan_attachments(id, secrets, by, set).await?;
         }
+        let key = self.draft_missing_key(id, &content, by).await?;
+        if let Some(key) = &key {
+            set = set.create(self.records.encode(&key.stored));
+        }
+        if content.revoked_at.is_some() {
+            set = self.plan_key_end(id, set).await?;
+        }
         if content == *old.content && set.is_empty() {
             drop(
                 self.act(permit, vec![caller.event(self, operation, old.object())])
                     .await?,
             );
-            return Ok(old);
+            return Ok(old.into());
         }
+        let same_key = content.unique_key == old.unique_key;
         let changed = changes(&*old.content, &content);
         let new = self.records.revise(&old, content, by);
         let event = caller
             .event(self, operation, new.object())
             .with_changes(changed);
         let mut events = vec![event];
+        let made = key.iter().flat_map(NewKey::operations);
+        events.extend(made.map(|operation| caller.event(self, *operation, new.object())));
         events.extend(attached.iter().map(|(operation, secret)| {
             caller
                 .event(self, *operation, new.object())
@@ -329,7 +379,14 @@ impl Vault {
         }));
         let set = set.update(self.records.encode(&new), old.revision);
         let act = self.act(permit, events).await?;
-        self.commit(act, set).await.map_err(key_taken)?;
-        Ok(new)
+        self.commit(act, set).await.map_err(|error| match error {
+            // Nothing else of it is unique but a pair that somebody else made at the same time.
+            Error::Conflict(_) if same_key => Error::Stale,
+            error => key_taken(error),
+        })?;
+        Ok(WrittenAuthorization {
+            authorization: new,
+            private_key: key.and_then(|key| key.handed_out),
+        })
     }
 }

@@ -100,6 +100,7 @@ fn kind_name(kind: ObjectKind) -> &'static str {
         ObjectKind::Application => "application",
         ObjectKind::Authorization => "authorization",
         ObjectKind::Client => "client",
+        ObjectKind::SealingKey => "key: none was made or registered for this authorization",
         ObjectKind::Operator => "operator",
         ObjectKind::Environment => "environment",
         ObjectKind::System => "system",

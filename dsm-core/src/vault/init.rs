@@ -10,6 +10,7 @@ use super::client::Bearers;
 use super::error::OpenError;
 use super::record::Records;
 use super::registry::{ENGINES, Registry, RegistryEntry};
+use super::sealing::{Sealing, SealingOptions};
 use super::{Vault, kind};
 use crate::audit::{
     Actor, AuditSink, FileSink, FileSinkOptions, ObjectKind, ObjectRef, Operation, StoreSink,
@@ -43,6 +44,8 @@ pub struct VaultOptions {
     /// Whether clients that register applications may name systems, environments, lines and types
     /// that are not registered yet. Default: no.
     pub auto_register: bool,
+    /// How sensitive values are sealed to the keys of authorizations.
+    pub sealing: SealingOptions,
 }
 
 impl Default for VaultOptions {
@@ -52,6 +55,7 @@ impl Default for VaultOptions {
             token_lifetime: Duration::from_hours(1),
             retained_versions: NonZeroU32::new(100).expect("100 is not zero"),
             auto_register: false,
+            sealing: SealingOptions::default(),
         }
     }
 }
@@ -234,6 +238,7 @@ impl VaultBuilder {
             trail: Arc::new(trail),
             clock: self.clock,
             entropy: self.entropy,
+            sealing: Sealing::new(&self.options.sealing),
             options: self.options,
             providers: self.providers,
             bearers: Bearers::new(100_000),

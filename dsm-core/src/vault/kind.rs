@@ -18,6 +18,7 @@ pub(crate) const SECRET_VERSION: Kind = Kind(13);
 pub(crate) const SECRET_ERROR: Kind = Kind(14);
 pub(crate) const ONCE: Kind = Kind(15);
 pub(crate) const ATTACHMENT: Kind = Kind(16);
+pub(crate) const SEALING_KEY: Kind = Kind(17);
 
 /// What is remembered of a transfer into the store while it is not finished. Not sealed.
 pub(crate) const TRANSFER: Kind = Kind(u16::MAX);
@@ -39,6 +40,7 @@ pub(crate) const SEALED: &[Kind] = &[
     SECRET_ERROR,
     ONCE,
     ATTACHMENT,
+    SEALING_KEY,
 ];
 
 /// A secret's values are to be destroyed; the subject is its id.

@@ -24,6 +24,7 @@ mod record;
 mod register;
 mod registry;
 mod rotate;
+mod sealing;
 mod secret;
 mod version;
 mod worker;
@@ -36,7 +37,9 @@ use tokio::sync::RwLock;
 
 pub use self::act::Caller;
 pub use self::application::{ApplicationFields, ApplicationFilter};
-pub use self::authorization::{AuthorizationFields, AuthorizationFilter, Hypothesis};
+pub use self::authorization::{
+    AuthorizationFields, AuthorizationFilter, Hypothesis, WrittenAuthorization,
+};
 pub use self::client::{
     ACCESS_TOKEN_PREFIX, AccessToken, CLIENT_SECRET_PREFIX, Client, ClientCredentials,
 };
@@ -52,6 +55,7 @@ pub use self::record::{Entity, Listing, Stored, Terms};
 pub use self::register::{Registered, Registration};
 pub use self::registry::{Registry, RegistryEntry, RegistryPatch};
 pub use self::rotate::Rotation;
+pub use self::sealing::SealingOptions;
 pub use self::secret::{
     RenewalFields, SecretErrorEntry, SecretFields, SecretFilter, SecretVersion,
 };
@@ -79,6 +83,7 @@ pub struct Vault {
     options: VaultOptions,
     providers: Providers,
     bearers: client::Bearers,
+    sealing: sealing::Sealing,
     /// Held for reading by every commit under way.
     committing: Arc<RwLock<()>>,
 }

@@ -10,7 +10,7 @@ use super::registry::{Registry, RegistryEntry};
 use super::secret::IDENTITY;
 use super::{Vault, kind};
 use crate::access::{Action, Permit, Principal, Request, Resource, decide};
-use crate::audit::{ObjectKind, ObjectRef, Operation, Outcome, Receipt};
+use crate::audit::{Event, ObjectKind, ObjectRef, Operation, Outcome, Receipt};
 use crate::id::AuthorizationId;
 use crate::secret::{Identity, OutputMap, Secret};
 use crate::store::{RecordKey, Term};
@@ -80,22 +80,34 @@ impl Vault {
                     .await);
             }
         };
-        let mut event = event(
+        let event = event(
             self,
             permit.actor().clone(),
             principal.origin().ip,
             operation,
             Some(secret.object()),
         );
-        if let Err(error) = check_sealing(&permit) {
+        if let Err(error) = self.sealing_of(&permit).await {
+            return Err(self.record_failed(vec![event], error).await);
+        }
+        let receipt = self.trail.record(&event).await?;
+        match self.open(permit, receipt, secret).await {
+            Ok(opened) => Ok(opened),
+            Err(error) => Err(self.record_failed(vec![event], error).await),
+        }
+    }
+
+    /// Records that what was to be given was not, and gives the error that says so.
+    pub(crate) async fn record_failed(&self, mut events: Vec<Event>, error: Error) -> Error {
+        for event in &mut events {
             event.outcome = Outcome::Failed {
                 reason: error.to_string(),
             };
-            drop(self.trail.record(&event).await?);
-            return Err(error);
         }
-        let receipt = self.trail.record(&event).await?;
-        self.open(permit, receipt, secret).await
+        match self.trail.append(events).await {
+            Ok(_) => error,
+            Err(unrecorded) => unrecorded.into(),
+        }
     }
 
     /// Gives a client every secret of its authorization that it may read now; one event for each.
@@ -164,11 +176,14 @@ impl Vault {
                 source: None,
             });
         }
-        check_sealing(&permit)?;
+        let seal = self.sealing_of(&permit).await?;
         let sealed = secret.sealed_value.as_deref();
-        let data = self
+        let mut data = self
             .unseal_with(&receipt, secret.id, &secret, sealed)?
             .into_output();
+        if let Some(seal) = &seal {
+            self.seal_output(seal, &secret, &mut data).await?;
+        }
         let engine = self.engine_name(&secret).await?;
         Ok(OpenedSecret {
             secret,
@@ -195,21 +210,21 @@ impl Vault {
                 continue;
             };
             let (ip, object) = (principal.origin().ip, Some(secret.object()));
-            let mut event = event(self, principal.actor(), ip, Operation::ReadSecret, object);
-            if let Err(error) = check_sealing(&permit) {
-                event.outcome = Outcome::Failed {
-                    reason: error.to_string(),
-                };
-                drop(self.trail.record(&event).await?);
-                return Err(error);
+            let event = event(self, principal.actor(), ip, Operation::ReadSecret, object);
+            if let Err(error) = self.sealing_of(&permit).await {
+                return Err(self.record_failed(vec![event], error).await);
             }
             events.push(event);
             permitted.push((permit, secret));
         }
-        let receipts = self.trail.append(events).await?;
+        let receipts = self.trail.append(events.clone()).await?;
         let mut opened = Vec::with_capacity(permitted.len());
         for ((permit, secret), receipt) in permitted.into_iter().zip(receipts) {
-            opened.push(self.open(permit, receipt, secret).await?);
+            match self.open(permit, receipt, secret).await {
+                Ok(secret) => opened.push(secret),
+                // None of them is given.
+                Err(error) => return Err(self.record_failed(events, error).await),
+            }
         }
         Ok(opened)
     }
@@ -257,15 +272,6 @@ impl Vault {
             .map(|entry| entry.name.clone())
             .ok_or(Error::NotFound(ObjectKind::Engine))
     }
-}
-
-/// Refuses to go on where sealed values are asked for: never clear text in their place.
-pub(crate) fn check_sealing(permit: &Permit) -> Result<(), Error> {
-    if permit.sealing().is_some() {
-        let message = "the authorization seals sensitive values and has no key to seal them to";
-        return Err(Error::Conflict(message.to_owned()));
-    }
-    Ok(())
 }
 
 pub(crate) fn authorization_object(principal: &Principal) -> ObjectRef {

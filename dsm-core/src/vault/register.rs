@@ -15,6 +15,7 @@ use crate::access::{
 };
 use crate::audit::{Event, ObjectKind, ObjectRef, Operation};
 use crate::id::{ApplicationId, RegistryId};
+use crate::secret::SecretText;
 use crate::store::{ChangeSet, Query};
 
 /// What a client registers.
@@ -39,6 +40,9 @@ pub struct Registered {
     pub authorization_created: bool,
     /// Its credentials.
     pub credentials: ClientCredentials,
+    /// The private key of a pair that was made with it, where the vault keeps none: this is the only
+    /// time that it is given.
+    pub private_key: Option<SecretText>,
 }
 
 impl Vault {
@@ -152,10 +156,12 @@ impl Vault {
             object,
         );
         let authorization_created = new.is_some();
+        let mut private_key = None;
         let credentials = if let Some(made) = new {
             plan.events.push(reveal);
             let act = self.act(permit, plan.events).await?;
             self.commit(act, plan.set).await.map_err(lost_race)?;
+            private_key = made.key.and_then(|key| key.handed_out);
             ClientCredentials {
                 client_id: made.client.stored.client_id.clone(),
                 client_secret: made.client.secret,
@@ -176,6 +182,7 @@ impl Vault {
             authorization,
             authorization_created,
             credentials,
+            private_key,
         })
     }
 
@@ -384,6 +391,9 @@ impl Vault {
         let made = self.draft_authorization(content, plan.by).await?;
         let operation = Operation::CreateAuthorization;
         plan.push(self.own_event(principal, operation, made.authorization.object()));
+        for operation in made.key_operations() {
+            plan.push(self.own_event(principal, *operation, made.authorization.object()));
+        }
         plan.change(|set| made.add_to(self, set));
         Ok(made)
     }

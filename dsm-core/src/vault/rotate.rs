@@ -3,6 +3,7 @@
 use super::error::{Error, OpenError};
 use super::init::{KEYRING_RECORD, find_vault_record};
 use super::record::{frame, unframe};
+use super::sealing::private_key_place;
 use super::secret::value_place;
 use super::{Vault, kind};
 use crate::access::Permission;
@@ -184,6 +185,7 @@ impl Vault {
                 value_place(sealer, version.secret)
             }
             kind::CLIENT => sealer.context("client secret", kind::CLIENT.0, record.key.id),
+            kind::SEALING_KEY => private_key_place(sealer, record.key.id),
             _ => return Err(Error::damaged(record.key, CryptoError::UnsupportedFormat)),
         })
     }

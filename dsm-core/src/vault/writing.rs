@@ -6,7 +6,7 @@ use super::act::{changes, event};
 use super::attachment::replacing;
 use super::authorization::revoked;
 use super::error::Error;
-use super::reading::{OpenedSecret, authorization_object, check_sealing};
+use super::reading::{OpenedSecret, authorization_object};
 use super::record::Stored;
 use super::secret::SecretFields;
 use super::{Vault, kind};
@@ -124,6 +124,7 @@ impl Vault {
         )
         .with_changes(changed);
         let set = ChangeSet::default().update(self.records.encode(&new), old.revision);
+        let set = self.plan_key_end(new.id, set).await?;
         let act = self.act(permit, vec![event]).await?;
         self.commit(act, set).await
     }
@@ -140,15 +141,17 @@ impl Vault {
         let permit = self
             .decide(principal, request, operation, Some(object.clone()))
             .await?;
-        check_sealing(&permit)?;
+        let ip = principal.origin().ip;
+        let event = event(self, principal.actor(), ip, operation, Some(object));
+        if let Err(error) = self.check_sealable(&permit, &fields.data).await {
+            return Err(self.record_failed(vec![event], error).await);
+        }
         let revision = self.check_fields(&old, fields).await?;
         let new = if revision.is_idle(&old) {
             drop(permit);
             old
         } else {
-            let ip = principal.origin().ip;
-            let event = event(self, principal.actor(), ip, operation, Some(object))
-                .with_changes(revision.changes(&old));
+            let event = event.with_changes(revision.changes(&old));
             let act = self.act(permit, vec![event]).await?;
             self.write_version(act, &old, revision, &actor_name(principal))
                 .await?
@@ -170,9 +173,13 @@ impl Vault {
         let operation = Operation::CreateSecret;
         let object = ObjectRef::absent(ObjectKind::Secret, identity.as_str());
         let permit = self
-            .decide(principal, request, operation, Some(object))
+            .decide(principal, request, operation, Some(object.clone()))
             .await?;
-        check_sealing(&permit)?;
+        if let Err(error) = self.check_sealable(&permit, &fields.data).await {
+            let ip = principal.origin().ip;
+            let event = event(self, principal.actor(), ip, operation, Some(object));
+            return Err(self.record_failed(vec![event], error).await);
+        }
         let by = actor_name(principal);
         let draft = self.draft_secret(identity.as_str(), fields, &by).await?;
         let holder = principal.authorization_id();
@@ -228,7 +235,10 @@ impl Vault {
             Ok(permit) => {
                 let event = event(self, principal.actor(), ip, operation, object);
                 let receipt = self.trail.record(&event).await?;
-                self.open(permit, receipt, Arc::new(secret)).await
+                match self.open(permit, receipt, Arc::new(secret)).await {
+                    Ok(opened) => Ok(opened),
+                    Err(error) => Err(self.record_failed(vec![event], error).await),
+                }
             }
             Err(denial) => Err(self
                 .refuse(principal.actor(), ip, operation, object, denial)

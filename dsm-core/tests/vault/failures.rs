@@ -269,11 +269,7 @@ async fn operations(f: &Fixture, newest: usize) -> Vec<(&'static str, &'static s
 
 #[tokio::test]
 async fn a_refused_sealing_is_no_read_in_the_trail() {
-    let f = Fixture::with(VaultOptions::default(), |fields| AuthorizationFields {
-        encrypt_sensitive: Some(true),
-        ..fields
-    })
-    .await;
+    let f = Fixture::that_lost_its_key().await;
     f.secret("a", "1").await;
     let client = f.principal().await;
     f.vault

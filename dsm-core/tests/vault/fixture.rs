@@ -5,7 +5,7 @@ use dsm_core::crypto::StaticKeys;
 use dsm_core::entropy::OsEntropy;
 use dsm_core::id::SecretId;
 use dsm_core::secret::{Identity, Secret, SecretData};
-use dsm_core::store::{MemoryStore, Store};
+use dsm_core::store::{ChangeSet, Kind, MemoryStore, RecordKey, Store};
 use dsm_core::testing::ManualClock;
 use dsm_core::vault::{
     ApplicationFields, AuthorizationFields, Caller, ClientCredentials, OpenedSecret, Registry,
@@ -75,9 +75,25 @@ impl Fixture {
             vault,
             clock,
             me,
-            authorization,
+            authorization: authorization.authorization,
             credentials,
         }
+    }
+
+    /// One whose authorization seals and has no key in the store.
+    pub(crate) async fn that_lost_its_key() -> Self {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let f = Self::over(store.clone(), VaultOptions::default(), |fields| {
+            AuthorizationFields {
+                encrypt_sensitive: Some(true),
+                ..fields
+            }
+        })
+        .await;
+        let key = RecordKey::new(Kind(17), f.authorization.id);
+        let set = ChangeSet::default().delete(key, 1);
+        store.commit(set).await.unwrap();
+        f
     }
 
     pub(crate) fn origin(&self) -> Origin {

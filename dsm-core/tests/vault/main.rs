@@ -14,6 +14,7 @@ mod fixture;
 mod keys;
 mod reading;
 mod registering;
+mod sealing;
 mod tampering;
 mod versions;
 mod writing;

@@ -212,12 +212,8 @@ async fn an_authorization_without_addresses_refuses_every_request() {
 }
 
 #[tokio::test]
-async fn values_never_leave_in_clear_where_sealing_is_asked_for() {
-    let f = Fixture::with(VaultOptions::default(), |fields| AuthorizationFields {
-        encrypt_sensitive: Some(true),
-        ..fields
-    })
-    .await;
+async fn values_never_leave_in_clear_where_there_is_no_key_to_seal_them_to() {
+    let f = Fixture::that_lost_its_key().await;
     f.secret("a", "1").await;
     let client = f.principal().await;
     let error = f

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use dsm_core::access::DenialClass;
+use dsm_core::audit::ObjectKind;
 use dsm_core::vault::{Error, FieldError};
 use http::StatusCode;
 
@@ -273,6 +274,8 @@ impl From<Error> for Failure {
                     None => failure,
                 }
             }
+            // The authorization is there; that it has no key needs saying.
+            Error::NotFound(ObjectKind::SealingKey) => Self::new(Kind::NotFound, error.to_string()),
             Error::NotFound(_) => Kind::NotFound.into(),
             Error::Conflict(message) => Self::new(Kind::Conflict, message),
             Error::Stale => Kind::Stale.into(),

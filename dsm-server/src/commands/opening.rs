@@ -174,6 +174,7 @@ pub(super) fn builder(
         token_lifetime: config.token_lifetime,
         retained_versions: NonZeroU32::new(config.retention_versions).unwrap_or(NonZeroU32::MIN),
         auto_register: config.auto_register,
+        sealing: config.sealing.clone(),
     };
     Vault::builder_dyn(store, keys).options(options)
 }

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use toml::{Table, Value};
 
 /// Every key there is. Its variable is `DSM_` and the key in capitals, dots as underscores.
-pub(super) const KEYS: [&str; 25] = [
+pub(super) const KEYS: [&str; 29] = [
     "accept_data_loss",
     "allow_plain_http",
     "audit.before_answer",
@@ -33,6 +33,10 @@ pub(super) const KEYS: [&str; 25] = [
     "max_staleness_ms",
     "retention.versions",
     "root_key",
+    "sealing.cache_mib",
+    "sealing.keep_private_keys",
+    "sealing.key_values",
+    "sealing.threads",
     "store",
     "store_wait_s",
     "token_lifetime_s",

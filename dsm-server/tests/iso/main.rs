@@ -8,6 +8,7 @@ mod conformance;
 mod read;
 mod refusals;
 mod register;
+mod sealing;
 #[path = "../common/store.rs"]
 mod store;
 mod token;

@@ -7,6 +7,7 @@ mod conditions;
 #[path = "../common/conformance.rs"]
 mod conformance;
 mod idempotency;
+mod keys;
 mod lists;
 mod operators;
 mod permissions;

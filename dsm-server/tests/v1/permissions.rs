@@ -1,12 +1,21 @@
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use dsm_core::access::{Permission, Permissions};
+use dsm_core::crypto::sealing::KeyPair;
+use dsm_core::entropy::OsEntropy;
 use serde_json::{Value, json};
 
 use crate::support::{Server, authorization};
 
 /// A route by its name, a request of it that is right, and the permission that it takes.
 type Row = (&'static str, &'static str, &'static str, Value, Permission);
+
+/// Made once: it takes a while.
+fn public_key() -> &'static str {
+    static KEY: OnceLock<String> = OnceLock::new();
+    KEY.get_or_init(|| KeyPair::generate(&OsEntropy).public.to_pem())
+}
 
 fn table() -> Vec<Row> {
     use Permission as P;
@@ -120,6 +129,27 @@ fn table() -> Vec<Row> {
             "/authorizations/1/explain",
             explain,
             P::AuthorizationsView,
+        ),
+        (
+            "v1.authorizations.private_key",
+            "GET",
+            "/authorizations/1/private-key",
+            none(),
+            P::KeysDownload,
+        ),
+        (
+            "v1.authorizations.public_key",
+            "GET",
+            "/authorizations/1/public-key",
+            none(),
+            P::AuthorizationsView,
+        ),
+        (
+            "v1.authorizations.public_key.register",
+            "PUT",
+            "/authorizations/1/public-key",
+            json!({"public_key": public_key()}),
+            P::AuthorizationsWrite,
         ),
         ("v1.secrets.list", "GET", "/secrets", none(), P::SecretsView),
         (
@@ -362,6 +392,10 @@ async fn who_has_only_the_permission_is_let_through() {
     for row in table() {
         let server = Server::start().await;
         server.furnish().await;
+        if row.2.ends_with("-key") {
+            let sealing = json!({"encrypt_sensitive": true});
+            server.patch("/authorizations/1", sealing).await;
+        }
         let token = server.operator([row.4].into_iter().collect()).await;
         let status = status(&server, &row, &token).await;
         assert!(

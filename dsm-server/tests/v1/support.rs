@@ -223,6 +223,8 @@ impl Ask<'_> {
         }
         let body = if body.is_empty() {
             Value::Null
+        } else if reply.headers["content-type"] == "application/x-pem-file" {
+            Value::from(std::str::from_utf8(&body).expect("text"))
         } else {
             serde_json::from_slice(&body).expect("JSON")
         };

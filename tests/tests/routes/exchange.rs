@@ -10,8 +10,14 @@ use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use crate::world::{CLIENT, REFERRER};
 
 /// How everything begins that no answer shows unasked: values of secrets and keys of this vault,
-/// then client secrets and tokens.
-const SENSITIVE: [&str; 4] = ["canary-", "dsm_cs_", "dsm_at_", "dsm_op_"];
+/// then client secrets, tokens and private keys.
+const SENSITIVE: [&str; 5] = [
+    "canary-",
+    "dsm_cs_",
+    "dsm_at_",
+    "dsm_op_",
+    "PRIVATE KEY-----",
+];
 
 /// A request on its way.
 #[derive(Debug, Clone)]

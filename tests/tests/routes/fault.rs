@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use chrono::TimeDelta;
 use data_encoding::BASE64;
-use dsm_core::access::Permissions;
+use dsm_core::access::{Permissions, SealingFormat};
 use dsm_core::id::{AuthorizationId, OperatorId};
+use dsm_core::secret::SecretData;
 use dsm_core::time::Timestamp;
 use dsm_core::vault::{ApplicationFields, AuthorizationFields, SecretFields};
 use dsm_server::http::call::Surface;
@@ -198,6 +199,26 @@ impl Case<'_> {
                 changed.expect("a secret that expires");
                 world.clock.advance(MOMENT);
             }
+            "sealed" => world.seal(SealingFormat::Jwe).await,
+            "keyless" => {
+                world.seal(SealingFormat::Jwe).await;
+                world.lose_key().await;
+            }
+            "long" => {
+                world.seal(SealingFormat::OaepSha1).await;
+                let long = "canary-long".repeat(40);
+                let data = SecretData::key_values([("PASSWORD", long.as_str())]);
+                let fields = SecretFields {
+                    data: data.into(),
+                    ..SecretFields::default()
+                };
+                let changed = vault.update_secret(me, SECRET, fields, None).await;
+                changed.expect("a long value");
+                if self.writes_secret() {
+                    let data = json!({"key_value": {"fields": {"PASSWORD": long}}});
+                    ask = ask.json(&json!({"identity": "db/main", "data": data}));
+                }
+            }
             "foreign" => ask = self.registration(ask, &json!({"application": "neighbour"})),
             "wider" => {
                 let wider = json!({"application": "newcomer", "allowed_ips": ["*"]});
@@ -256,6 +277,10 @@ impl Case<'_> {
     async fn prepare_operator(&self, world: &World, number: usize) -> Ask {
         let (own, others) = permissions(self.row);
         let ask = request(&self.row.method, &self.row.pattern);
+        if self.row.pattern.ends_with("/private-key") && self.fault == "good" {
+            // Made only where it is given: it takes a while.
+            world.make_key().await;
+        }
         let permissions = match self.fault {
             "lacking" | "blind" => others,
             "nobody" => Permissions::none(),

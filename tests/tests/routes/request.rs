@@ -1,5 +1,9 @@
 //! The right request for every route.
 
+use std::sync::OnceLock;
+
+use dsm_core::crypto::sealing::KeyPair;
+use dsm_core::entropy::OsEntropy;
 use serde_json::{Value, json};
 use warp::http::Method;
 
@@ -20,6 +24,7 @@ pub(crate) fn request(method: &Method, pattern: &str) -> Ask {
             match (method.as_str(), pattern) {
                 ("DELETE", "/api/v1/applications/{id}")
                 | ("POST", "/api/v1/secrets/{id}/enable") => "3",
+                ("GET", "/api/v1/authorizations/{id}/private-key") => "2",
                 _ => "1",
             },
         );
@@ -35,12 +40,20 @@ pub(crate) fn request(method: &Method, pattern: &str) -> Ask {
     }
 }
 
+/// Two public keys, made once.
+pub(crate) fn public_key(number: usize) -> &'static str {
+    static KEYS: OnceLock<[String; 2]> = OnceLock::new();
+    let make = || KeyPair::generate(&OsEntropy).public.to_pem();
+    &KEYS.get_or_init(|| [make(), make()])[number]
+}
+
 /// The fields of that request; null when it has no body.
 pub(crate) fn fields(method: &Method, pattern: &str) -> Value {
     let path = pattern.split('?').next().unwrap_or_default();
     let name = || json!({"name": "new"});
     let data = || json!({"key_value": {"fields": {"PASSWORD": "canary-new"}}});
     match (method.as_str(), path) {
+        ("PUT", "/api/v1/authorizations/{id}/public-key") => json!({"public_key": public_key(1)}),
         ("GET" | "DELETE" | "PUT", _)
         | (
             "POST",

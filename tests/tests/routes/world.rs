@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
-use dsm_core::access::{Origin, Permissions};
+use dsm_core::access::{Origin, Permissions, SealingFormat};
 use dsm_core::crypto::StaticKeys;
 use dsm_core::entropy::OsEntropy;
 use dsm_core::id::{ApplicationId, AuthorizationId, SecretId};
 use dsm_core::secret::SecretData;
-use dsm_core::store::{Job, Kind, MemoryStore, Page, Query, Record, Store as _, Topic};
+use dsm_core::store::{ChangeSet, Job, Kind, MemoryStore, Page, Query, Record, Store as _, Topic};
 use dsm_core::testing::ManualClock;
 use dsm_core::vault::{
     ApplicationFields, AuthorizationFields, Caller, ClientCredentials, NewOperator, Registry,
@@ -23,6 +23,7 @@ use dsm_server::{openapi, serve};
 
 use crate::conformance::{Conformance, Exchange};
 use crate::exchange::{Answer, Ask};
+use crate::request::public_key;
 
 /// The only address that the authorizations allow.
 pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
@@ -44,6 +45,7 @@ pub(crate) type State = (Vec<Record>, Vec<Job>);
 /// - application 2, `neighbour`, with authorization 2; application 3, `empty`, with none;
 /// - secret 1, `db/main`, of two versions, attached to authorization 1; secret 2, `other`, attached
 ///   to authorization 2; secret 3, `idle`, disabled and attached to nobody;
+/// - a key that its client made, registered for authorization 1, which does not seal yet;
 /// - operator 1, who may do everything, and one entry at least in every registry.
 pub(crate) struct World {
     pub(crate) vault: Arc<Vault>,
@@ -136,9 +138,47 @@ impl World {
             let attached = vault.attach_secret(me, authorization, secret).await;
             attached.expect("an attachment");
         }
+        let registered = vault.register_public_key(me, AUTHORIZATION, public_key(0));
+        registered.await.expect("a key");
         let disabled = vault.disable_secret(me, SecretId(3), None).await;
         disabled.expect("a disabled secret");
         self.operator(Permissions::all()).await;
+    }
+
+    /// Has the calling authorization seal what is sensitive.
+    pub(crate) async fn seal(&self, format: SealingFormat) {
+        let fields = AuthorizationFields {
+            encrypt_sensitive: Some(true),
+            encryption_format: Some(format),
+            ..AuthorizationFields::default()
+        };
+        let changed = self
+            .vault
+            .update_authorization(&self.me, AUTHORIZATION, fields, None);
+        changed.await.expect("an authorization that seals");
+    }
+
+    /// Destroys the key of the calling authorization, as a store that loses records does.
+    pub(crate) async fn lose_key(&self) {
+        let keys = Query::new(Kind(17));
+        let found = self.store.list(&keys, Page::first(10)).await;
+        let lost = found.expect("a page").records.into_iter();
+        let set = lost.fold(ChangeSet::default(), |set, record| {
+            set.delete(record.key, record.revision)
+        });
+        self.store.commit(set).await.expect("lost");
+    }
+
+    /// Makes the key pair of authorization 2.
+    pub(crate) async fn make_key(&self) {
+        let fields = AuthorizationFields {
+            encrypt_sensitive: Some(true),
+            ..AuthorizationFields::default()
+        };
+        let changed = self
+            .vault
+            .update_authorization(&self.me, AuthorizationId(2), fields, None);
+        changed.await.expect("a key pair");
     }
 
     /// The server's table.

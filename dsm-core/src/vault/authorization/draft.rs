@@ -6,7 +6,9 @@ use super::super::Vault;
 use super::super::client::NewClient;
 use super::super::error::Error;
 use super::super::record::Stored;
+use super::super::sealing::NewKey;
 use crate::access::{Authorization, Resource, SealingFormat};
+use crate::audit::Operation;
 use crate::id::ApplicationId;
 use crate::store::ChangeSet;
 
@@ -36,7 +38,8 @@ impl Vault {
         }
     }
 
-    /// A new authorization with its first client, not committed yet.
+    /// A new authorization with its first client, and with a key pair where it seals, not committed
+    /// yet.
     pub(crate) async fn draft_authorization(
         &self,
         content: Authorization,
@@ -44,9 +47,12 @@ impl Vault {
     ) -> Result<NewAuthorization, Error> {
         let authorization = self.records.draft(content, by).await?;
         let client = self.draft_client(authorization.id, by).await?;
+        let id = authorization.id;
+        let key = self.draft_missing_key(id, &authorization, by).await?;
         Ok(NewAuthorization {
             authorization,
             client,
+            key,
         })
     }
 }
@@ -55,11 +61,22 @@ impl Vault {
 pub(crate) struct NewAuthorization {
     pub(crate) authorization: Stored<Authorization>,
     pub(crate) client: NewClient,
+    pub(crate) key: Option<NewKey>,
 }
 
 impl NewAuthorization {
     pub(crate) fn add_to(&self, vault: &Vault, set: ChangeSet) -> ChangeSet {
-        set.create(vault.records.encode(&self.authorization))
-            .create(vault.records.encode(&self.client.stored))
+        let set = set
+            .create(vault.records.encode(&self.authorization))
+            .create(vault.records.encode(&self.client.stored));
+        match &self.key {
+            Some(key) => set.create(vault.records.encode(&key.stored)),
+            None => set,
+        }
+    }
+
+    /// What is recorded of its key, beside its own creation.
+    pub(crate) fn key_operations(&self) -> &'static [Operation] {
+        self.key.as_ref().map_or(&[], NewKey::operations)
     }
 }

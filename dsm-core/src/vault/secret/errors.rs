@@ -28,6 +28,19 @@ impl Vault {
         )
         .await?;
         self.secret(id).await?;
+        self.secret_errors(id, page).await
+    }
+
+    /// The newest entry of a secret's error history.
+    pub(crate) async fn newest_secret_error(
+        &self,
+        id: SecretId,
+    ) -> Result<Option<SecretError>, Error> {
+        let newest = self.secret_errors(id, Page::first(1)).await?;
+        Ok(newest.items.into_iter().next())
+    }
+
+    async fn secret_errors(&self, id: SecretId, page: Page) -> Result<Listing<SecretError>, Error> {
         let term = self
             .records
             .term(kind::SECRET_ERROR, OF_SECRET, id.0.to_be_bytes());

@@ -1,5 +1,6 @@
 //! The caller's application: what it may read, how it registers, and how it gives up.
 
+use dsm_core::secret::SecretText;
 use dsm_core::vault::{ApplicationFields, AuthorizationFields, Registered, Registration};
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -18,6 +19,9 @@ use crate::http::call::{Call, Reply};
 pub(super) struct Credentials<'a> {
     id: &'a str,
     signature: &'a str,
+    /// Once, where the vault makes a pair and keeps no private key. Sensitive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private_key: Option<&'a str>,
 }
 
 /// `GET /iso/dapp/application`.
@@ -49,6 +53,7 @@ pub(super) async fn register(app: &App, call: &Call) -> Result<Reply, Failure> {
     let body = Credentials {
         id: &registered.credentials.client_id,
         signature: registered.credentials.client_secret.expose(),
+        private_key: registered.private_key.as_ref().map(SecretText::expose),
     };
     Ok(done(StatusCode::OK, &what_came_of(&registered), body))
 }

@@ -6,7 +6,10 @@ use dsm_core::access::{Authorization, Fingerprint, IpRule, ReferrerRule, Resourc
 use dsm_core::id::{ApplicationId, AuthorizationId, SecretId};
 use dsm_core::store::Page;
 use dsm_core::time::Timestamp;
-use dsm_core::vault::{AuthorizationFields, AuthorizationFilter, Listing, Registry, Stored, Vault};
+use dsm_core::vault::{
+    AuthorizationFields, AuthorizationFilter, Listing, Registry, Stored, Vault,
+    WrittenAuthorization,
+};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize as _, Serialize};
@@ -62,6 +65,9 @@ struct View {
     #[serde(skip_serializing_if = "Option::is_none")]
     secrets: Option<BTreeSet<SecretId>>,
     created_by_authorization: Option<AuthorizationId>,
+    /// Once, where the vault makes a pair and keeps no private key. Sensitive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private_key: Option<String>,
 }
 
 /// Whose authorization it is.
@@ -205,7 +211,7 @@ async fn create(request: Request, fields: AuthorizationFields) -> Answer {
     let made = vault
         .create_authorization(&request.caller, application, fields)
         .await?;
-    Ok(whole(vault, &made).await?.created(COLLECTION))
+    Ok(written(vault, &made).await?.created(COLLECTION))
 }
 
 async fn show(request: Request) -> Answer {
@@ -222,7 +228,7 @@ async fn change(request: Request, fields: AuthorizationFields) -> Answer {
     let changed = vault
         .update_authorization(&request.caller, id, fields, expected)
         .await?;
-    Ok(whole(vault, &changed).await?.shown())
+    Ok(written(vault, &changed).await?.shown())
 }
 
 async fn revoke(request: Request) -> Answer {
@@ -296,12 +302,23 @@ fn sealing_format(value: Value) -> Result<SealingFormat, &'static str> {
     SealingFormat::deserialize(value).map_err(|_| "must be jwe, oaep-sha1 or oaep-sha256")
 }
 
-/// The authorization with the secrets that it can see.
+async fn written(vault: &Vault, written: &WrittenAuthorization) -> Result<Object<View>, Failure> {
+    let mut content = whole_view(vault, written).await?;
+    let key = written.private_key.as_ref();
+    content.private_key = key.map(|key| key.expose().to_owned());
+    Ok(Object::of(&written.authorization, content))
+}
+
 async fn whole(vault: &Vault, stored: &Stored<Authorization>) -> Result<Object<View>, Failure> {
+    Ok(Object::of(stored, whole_view(vault, stored).await?))
+}
+
+/// The authorization with the secrets that it can see.
+async fn whole_view(vault: &Vault, stored: &Stored<Authorization>) -> Result<View, Failure> {
     let secrets = vault.attached_secrets(stored.id).await?;
     let mut content = view(vault, stored).await?;
     content.secrets = Some(secrets.into_iter().collect());
-    Ok(Object::of(stored, content))
+    Ok(content)
 }
 
 async fn view(vault: &Vault, stored: &Stored<Authorization>) -> Result<View, Failure> {
@@ -333,5 +350,6 @@ async fn view(vault: &Vault, stored: &Stored<Authorization>) -> Result<View, Fai
         has_unique_key: authorization.unique_key.is_some(),
         secrets: None,
         created_by_authorization: authorization.created_by_authorization,
+        private_key: None,
     })
 }

@@ -10,6 +10,7 @@ mod authorizations;
 mod endpoint;
 mod explain;
 mod input;
+mod keys;
 mod me;
 mod operators;
 mod problem;
@@ -30,6 +31,7 @@ pub fn routes() -> Vec<Route<App>> {
     routes.extend(registries::routes());
     routes.extend(applications::routes());
     routes.extend(authorizations::routes());
+    routes.extend(keys::routes());
     routes.extend(secrets::routes());
     routes.extend(versions::routes());
     routes.extend(operators::routes());

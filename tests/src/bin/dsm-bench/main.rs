@@ -8,6 +8,7 @@
 mod bare;
 mod load;
 mod report;
+mod sealing;
 mod stores;
 
 use std::path::PathBuf;
@@ -33,10 +34,13 @@ struct Arguments {
     /// Measure the stores in place of the server.
     #[arg(long)]
     stores: bool,
+    /// Measure sealing to a client's key in place of the server.
+    #[arg(long, conflicts_with = "stores")]
+    sealing: bool,
     /// How many secrets a vault holds when stores are measured, one run each.
     #[arg(long, value_delimiter = ',', default_value = "1000,100000")]
     secrets: Vec<usize>,
-    /// How many callers at the same time when stores are measured.
+    /// How many callers at the same time when stores or sealing are measured.
     #[arg(long, default_value_t = 16)]
     clients: usize,
     /// Serve these bytes as the bare route; for the run's own use.
@@ -47,7 +51,7 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if arguments.bare.is_none() && !arguments.stores {
+    if arguments.bare.is_none() && !arguments.stores && !arguments.sealing {
         // The load takes little; one thread leaves the rest to the servers.
         runtime.worker_threads(1);
     }
@@ -56,6 +60,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(file) => runtime.block_on(bare::serve(&file)),
         None if arguments.stores => runtime.block_on(stores::run(stores::Plan {
             secrets: arguments.secrets,
+            clients: arguments.clients,
+            turn: Duration::from_secs(arguments.seconds),
+            turns: arguments.turns,
+        })),
+        None if arguments.sealing => runtime.block_on(sealing::run(sealing::Plan {
             clients: arguments.clients,
             turn: Duration::from_secs(arguments.seconds),
             turns: arguments.turns,
