@@ -5,11 +5,13 @@ mod access;
 mod check;
 #[path = "../common/conformance.rs"]
 mod conformance;
+mod forwarded;
 mod read;
 mod refusals;
 mod register;
 #[path = "../common/store.rs"]
 mod store;
+mod throttle;
 mod token;
 mod world;
 mod write;
