@@ -128,7 +128,12 @@ fn over_a_socket(c: &mut Criterion) {
         });
         let bare = TcpStream::connect(addr).await.expect("a connection");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let running = start(listener, ConnectionLimits::default(), router().filter());
+        let running = start(
+            listener,
+            ConnectionLimits::default(),
+            None,
+            router().filter(),
+        );
         let running = running.expect("a server");
         let ours = TcpStream::connect(running.local_addr()).await;
         // Dropped, it would drain.

@@ -17,7 +17,9 @@ use crate::config::settings::Settings;
 use crate::http::accept::ConnectionLimits;
 use crate::http::client_ip::{ForwardedHeader, Forwarding};
 use crate::http::router::RequestLimits;
+use crate::http::tls::TlsFiles;
 use crate::log::{Level, LogFormat};
+use crate::throttle::ThrottleLimits;
 
 pub use crate::config::flags::Flags;
 pub use crate::config::settings::{ConfigError, ConfigErrors, Place};
@@ -26,6 +28,7 @@ pub use crate::config::store_url::StoreUrl;
 mod flags;
 mod settings;
 mod store_url;
+mod tls;
 
 /// Where the root key comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +98,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Whether plain HTTP may be served off loopback, because something else ends TLS.
     pub allow_plain_http: bool,
+    /// The files for TLS; plain HTTP without.
+    pub tls: Option<TlsFiles>,
     /// Where the server keeps what is its own.
     pub data_dir: PathBuf,
     /// The store.
@@ -127,6 +132,8 @@ pub struct Config {
     pub connections: ConnectionLimits,
     /// Bounds on requests.
     pub requests: RequestLimits,
+    /// How often checks of credentials may fail.
+    pub throttle: ThrottleLimits,
     /// How logs are written.
     pub log_format: LogFormat,
     /// Which logs are written.
@@ -174,9 +181,11 @@ impl Config {
         let connections = ConnectionLimits::default();
         let requests = RequestLimits::default();
         let sealing = SealingOptions::default();
+        let throttle = ThrottleLimits::default();
         let config = Self {
             listen: given.parsed("listen", DEFAULT_LISTEN),
             allow_plain_http: given.boolean("allow_plain_http", false),
+            tls: tls::read(given),
             store: given.parsed("store", default_store),
             store_wait: given.seconds("store_wait_s", 30, 0..=3_600),
             accept_data_loss: given.boolean("accept_data_loss", false),
@@ -224,17 +233,26 @@ impl Config {
                 ),
                 time: given.seconds("limits.request_s", requests.time.as_secs(), 1..=600),
             },
+            throttle: ThrottleLimits {
+                address: given.number(
+                    "throttle.address_per_minute",
+                    throttle.address,
+                    0..=1_000_000,
+                ),
+                client: given.number("throttle.client_per_minute", throttle.client, 0..=1_000_000),
+            },
             log_format: given.parsed("log.format", LogFormat::Text),
             log_level: given.parsed("log.level", Level::default()),
             drain_grace: given.seconds("drain_grace_s", 25, 0..=3_600),
             data_dir,
             ignored_variables,
         };
-        if !config.allow_plain_http && !config.listen.ip().to_canonical().is_loopback() {
+        let plain = config.tls.is_none() && !given.has("tls.certificate");
+        if plain && !config.allow_plain_http && !config.listen.ip().to_canonical().is_loopback() {
             given.refuse(
                 "listen",
-                "is not a loopback address: plain HTTP is served there only with \
-                 allow_plain_http, behind something that ends TLS",
+                "is not a loopback address: give tls.certificate and tls.key, or, behind something \
+                 that ends TLS, allow_plain_http",
             );
         }
         config
@@ -267,6 +285,11 @@ impl Config {
         let proxies: Vec<Value> = proxies.map(|net| Value::from(net.to_string())).collect();
         set("listen", self.listen.to_string().into());
         set("allow_plain_http", self.allow_plain_http.into());
+        if let Some(files) = &self.tls {
+            for (key, value) in tls::settings(files) {
+                set(key, value.into());
+            }
+        }
         set("data_dir", path(&self.data_dir));
         set("store", self.store.to_string().into());
         set("store_wait_s", seconds(self.store_wait));
@@ -300,6 +323,11 @@ impl Config {
         );
         set("limits.body_bytes", integer(self.requests.body));
         set("limits.request_s", seconds(self.requests.time));
+        set(
+            "throttle.address_per_minute",
+            integer(self.throttle.address),
+        );
+        set("throttle.client_per_minute", integer(self.throttle.client));
         set("log.format", self.log_format.to_string().into());
         set("log.level", self.log_level.to_string().into());
         set("drain_grace_s", seconds(self.drain_grace));

@@ -17,3 +17,4 @@ pub mod log;
 pub mod metrics;
 pub mod openapi;
 pub mod serve;
+pub mod throttle;

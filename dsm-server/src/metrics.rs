@@ -8,7 +8,7 @@ use http::StatusCode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -101,12 +101,27 @@ impl Metrics {
         help: &'static str,
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) {
-        let read = Box::new(read);
-        let gauge = Callback { name, help, read };
+        let read = Reading::Gauge(Box::new(read));
+        self.show(Callback { name, help, read });
+    }
+
+    /// Shows what `read` returns at each scrape, which never shrinks, as the counter
+    /// `dsm_{name}_total`.
+    pub fn counter(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        let read = Reading::Counter(Box::new(read));
+        self.show(Callback { name, help, read });
+    }
+
+    fn show(&self, callback: Callback) {
         self.registry
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .register_collector(Box::new(gauge));
+            .register_collector(Box::new(callback));
     }
 
     /// All metrics as text.
@@ -138,7 +153,12 @@ fn class(status: StatusCode) -> usize {
 struct Callback {
     name: &'static str,
     help: &'static str,
-    read: Box<dyn Fn() -> f64 + Send + Sync>,
+    read: Reading,
+}
+
+enum Reading {
+    Gauge(Box<dyn Fn() -> f64 + Send + Sync>),
+    Counter(Box<dyn Fn() -> u64 + Send + Sync>),
 }
 
 impl fmt::Debug for Callback {
@@ -149,9 +169,22 @@ impl fmt::Debug for Callback {
 
 impl Collector for Callback {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let gauge = ConstGauge::new((self.read)());
-        let metric = encoder.encode_descriptor(self.name, self.help, None, gauge.metric_type())?;
-        gauge.encode(metric)
+        let (name, help) = (self.name, self.help);
+        match &self.read {
+            Reading::Gauge(read) => {
+                let gauge = ConstGauge::new(read());
+                gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+            }
+            Reading::Counter(read) => {
+                let counter = ConstCounter::new(read());
+                counter.encode(encoder.encode_descriptor(
+                    name,
+                    help,
+                    None,
+                    counter.metric_type(),
+                )?)
+            }
+        }
     }
 }
 
@@ -214,5 +247,7 @@ mod tests {
         assert!(metrics.text().contains("\ndsm_audit_lag_events 1.0\n"));
         value.store(7, std::sync::atomic::Ordering::Relaxed);
         assert!(metrics.text().contains("\ndsm_audit_lag_events 7.0\n"));
+        metrics.counter("refused", "Refused", || 3);
+        assert!(metrics.text().contains("\ndsm_refused_total 3\n"));
     }
 }

@@ -22,8 +22,10 @@ use crate::health::Health;
 use crate::http::accept::{self, Running};
 use crate::http::call::{Reply, Surface};
 use crate::http::router::{Refusal, Route, Router};
+use crate::http::tls::Tls;
 use crate::metrics::Metrics;
 use crate::openapi;
+use crate::throttle::{Throttle, ThrottleCounts};
 
 /// How often the vault does what is due, and how many jobs at a time.
 const WORK_EVERY: Duration = Duration::from_secs(1);
@@ -41,6 +43,8 @@ pub struct Served {
     pub keys: Arc<dyn KeyProvider>,
     /// Where its audit trail is, if it is in a folder.
     pub audit_dir: Option<PathBuf>,
+    /// What secures its connections; they are plain without.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// A server at work.
@@ -49,6 +53,7 @@ pub struct Server {
     running: Running,
     vault: Arc<Vault>,
     working: JoinHandle<()>,
+    reloading: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
 
@@ -63,10 +68,13 @@ impl Server {
             vault,
             keys,
             audit_dir,
+            tls,
         } = served;
         let metrics = Arc::new(Metrics::default());
         let health = Health::new(Arc::clone(&vault), keys, audit_dir, Arc::clone(&metrics));
         let app = App::new(Arc::clone(&vault), config.forwarding());
+        let app = app.throttled_by(config.throttle);
+        watch_throttle(&metrics, &app.throttle);
         let router = Router::new(
             Arc::new(app),
             routes(&Arc::new(health)),
@@ -76,14 +84,17 @@ impl Server {
         .expect("the table is fixed, and a test builds it");
         let observer = metrics.observer(router.routes());
         let router = Arc::new(router.observed_by(observer));
-        let running = accept::start(listener, config.connections, router.filter())?;
+        let (connections, filter) = (config.connections, router.filter());
+        let running = accept::start(listener, connections, tls.clone(), filter)?;
         add_gauges(&metrics, &running, &vault);
+        let reloading = tls.map(|tls| watch_tls(&metrics, tls)).transpose()?;
         let (stop, stopped) = watch::channel(false);
         let working = tokio::spawn(work(Arc::clone(&vault), stopped));
         Ok(Self {
             running,
             vault,
             working,
+            reloading,
             stop,
         })
     }
@@ -107,6 +118,9 @@ impl Server {
         };
         if !drained {
             tracing::warn!("requests were still running and are not answered");
+        }
+        if let Some(reloading) = self.reloading {
+            reloading.abort();
         }
         // The receiver is gone when the work has ended by a panic, which is logged.
         let _ = self.stop.send(true);
@@ -178,6 +192,43 @@ fn add_gauges(metrics: &Metrics, running: &Running, vault: &Arc<Vault>) {
         let lag = vault.upgrade().map_or(0, |vault| vault.audit_lag());
         f64::from(u32::try_from(lag).unwrap_or(u32::MAX))
     });
+}
+
+fn watch_throttle(metrics: &Metrics, throttle: &Arc<Throttle>) {
+    let shown = |name, help, read: fn(ThrottleCounts) -> u64| {
+        let throttle = Arc::clone(throttle);
+        metrics.counter(name, help, move || read(throttle.counts()));
+    };
+    let help = "Checks of credentials that failed";
+    shown("throttle_failed_checks", help, |counts| counts.failed);
+    let help = "Requests refused because checks from their address failed too often";
+    shown("throttle_refused_by_address", help, |counts| {
+        counts.by_address
+    });
+    let help = "Requests refused because checks of their client failed too often";
+    shown("throttle_refused_by_client", help, |counts| {
+        counts.by_client
+    });
+}
+
+/// Counts handshakes that fail, and reads the files again at each SIGHUP.
+fn watch_tls(metrics: &Metrics, tls: Arc<Tls>) -> io::Result<JoinHandle<()>> {
+    let counted = Arc::clone(&tls);
+    let help = "TLS handshakes that failed or took too long";
+    metrics.counter("tls_handshake_failures", help, move || {
+        counted.failed_handshakes()
+    });
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match tls.reload() {
+                Ok(()) => tracing::info!("SIGHUP: the TLS files are read again"),
+                Err(error) => {
+                    tracing::error!(%error, "SIGHUP: the TLS files are refused; the old ones stay");
+                }
+            }
+        }
+    }))
 }
 
 /// Does what is due until it is told to stop; never in the middle of a round.

@@ -6,6 +6,8 @@ mod audit;
 mod commands;
 #[path = "program/harness.rs"]
 mod harness;
+#[path = "common/pki.rs"]
+mod pki;
 #[path = "program/quickstart.rs"]
 mod quickstart;
 #[path = "program/refusals.rs"]
@@ -16,5 +18,7 @@ mod rotation;
 mod serving;
 #[path = "program/stores.rs"]
 mod stores;
+#[path = "program/tls.rs"]
+mod tls;
 #[path = "program/transfer.rs"]
 mod transfer;

@@ -130,7 +130,7 @@ async fn server(connections: ConnectionLimits, requests: RequestLimits) -> Serve
     ];
     let router = Router::new(Arc::clone(&state), routes, refuse, requests).expect("a table");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let running = start(listener, connections, Arc::new(router).filter()).expect("a server");
+    let running = start(listener, connections, None, Arc::new(router).filter()).expect("a server");
     Server {
         addr: running.local_addr(),
         running,
@@ -607,4 +607,54 @@ async fn many_half_open_connections_are_closed_in_time() {
     }
     until_free(&server.running).await;
     assert_eq!(status(&get(server.addr, "/peer").await), "200");
+}
+
+#[tokio::test]
+async fn who_is_idle_makes_room_for_who_waits() {
+    let limits = ConnectionLimits {
+        connections: 3,
+        ..ConnectionLimits::default()
+    };
+    let server = server(limits, RequestLimits::default()).await;
+    let request = "GET /peer HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut busy = connect(server.addr).await;
+    send(&mut busy, "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    server.state.entered.notified().await;
+    let mut idle = connect(server.addr).await;
+    send(&mut idle, request).await;
+    assert_eq!(status(&read_one(&mut idle).await), "200");
+    tokio::time::sleep(SHORT).await;
+    let mut fresh = connect(server.addr).await;
+    send(&mut fresh, request).await;
+    assert_eq!(status(&read_one(&mut fresh).await), "200");
+
+    // The one that has been idle for the longest goes, the others stay.
+    let mut third = connect(server.addr).await;
+    send(&mut third, request).await;
+    assert_eq!(status(&read_one(&mut third).await), "200");
+    assert_eq!(read_to_end(&mut idle).await, "");
+    send(&mut fresh, request).await;
+    assert_eq!(status(&read_one(&mut fresh).await), "200");
+    server.state.go_on.notify_one();
+    assert_eq!(body(&read_one(&mut busy).await), "waited");
+}
+
+#[tokio::test]
+async fn who_says_nothing_makes_room_for_who_waits() {
+    let limits = ConnectionLimits {
+        connections: 2,
+        head: PATIENCE,
+        ..ConnectionLimits::default()
+    };
+    let server = server(limits, RequestLimits::default()).await;
+    let mut silent = connect(server.addr).await;
+    let mut half = connect(server.addr).await;
+    send(&mut half, "GET /peer HTT").await;
+    for _ in 0..3 {
+        let mut client = connect(server.addr).await;
+        send(&mut client, "GET /peer HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert_eq!(status(&read_one(&mut client).await), "200");
+    }
+    assert_eq!(read_to_end(&mut silent).await, "");
+    drop(half);
 }

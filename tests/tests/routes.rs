@@ -14,6 +14,8 @@ mod fault;
 mod request;
 #[path = "routes/table.rs"]
 mod table;
+#[path = "routes/throttle.rs"]
+mod throttle;
 #[path = "routes/world.rs"]
 mod world;
 

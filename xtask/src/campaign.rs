@@ -5,9 +5,11 @@
 //!
 //! | variable | what it counts | read by |
 //! |---|---|---|
-//! | `DSM_CASES` | random cases of a test | `decide`, `envelope`, `openapi`, `sealing` |
+//! | `DSM_CASES` | random cases of a test | `decide`, `envelope`, `forwarded`, `openapi`, `sealing` |
 //! | `DSM_CYCLES` | rounds of breaking and recovering | `kill`, `cut`, `failover`, `disk-full` |
 //! | `DSM_RECORDS` | records of a vault that is moved | `migrate` |
+//! | `DSM_REQUESTS` | requests of each sort that are timed | `timing` |
+//! | `DSM_SOCKETS` | clients that do not go on | `half-open` |
 //! | `DSM_WRITERS` | clients writing at the same time | `kill` |
 //! | `PROPTEST_CASES` | cases of each property, where a test sets none of its own | `stores` |
 
@@ -39,6 +41,12 @@ enum Name {
     Envelope,
     /// Values sealed to a client's key, opened by jwcrypto and openssl, and none that was changed
     Sealing,
+    /// Forwarding headers and addresses against an oracle
+    Forwarded,
+    /// Whether time tells an unknown client from a wrong secret
+    Timing,
+    /// Clients that connect and do not go on: they are closed, and disturb nobody
+    HalfOpen,
     /// Every store against the memory store under random operations
     Stores,
     /// `kill -9` of a server or of its database under load: nothing acknowledged is lost
@@ -85,6 +93,25 @@ const CAMPAIGNS: &[Campaign] = &[
         tests: &["-p", "dsm-tests", "--test", "sealing"],
         server: false,
         env: &[("DSM_CASES", "1000")],
+    },
+    Campaign {
+        name: Name::Forwarded,
+        tests: &["-p", "dsm-server", "--lib", "client_ip::"],
+        server: false,
+        env: &[("DSM_CASES", "100000")],
+    },
+    Campaign {
+        name: Name::Timing,
+        // One after the other, or they would disturb each other.
+        tests: &["-p", "dsm-tests", "--test", "timing"],
+        server: true,
+        env: &[("DSM_REQUESTS", "20000"), ("RUST_TEST_THREADS", "1")],
+    },
+    Campaign {
+        name: Name::HalfOpen,
+        tests: &["-p", "dsm-tests", "--test", "half_open"],
+        server: true,
+        env: &[("DSM_SOCKETS", "1000")],
     },
     Campaign {
         name: Name::Stores,
@@ -211,8 +238,11 @@ mod tests {
             "DSM_CASES",
             "DSM_CYCLES",
             "DSM_RECORDS",
+            "DSM_REQUESTS",
+            "DSM_SOCKETS",
             "DSM_WRITERS",
             "PROPTEST_CASES",
+            "RUST_TEST_THREADS",
         ];
         for campaign in CAMPAIGNS {
             for (name, value) in campaign.env {

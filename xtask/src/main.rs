@@ -8,6 +8,7 @@
 mod bench;
 mod campaign;
 mod ci;
+mod fuzz;
 mod install;
 mod mutants;
 mod sh;
@@ -47,6 +48,8 @@ enum Task {
     Bench(bench::Args),
     /// Runs a long campaign: the tests with many more cases
     Campaign(campaign::Args),
+    /// Runs the fuzz targets; fails at a crash, and when coverage does not grow
+    Fuzz(fuzz::Args),
     /// Mutates the access rules; fails when a mutant survives
     Mutants(mutants::Args),
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Ci => Ok(ci::main()),
         Task::Bench(args) => bench::main(&args),
         Task::Campaign(args) => campaign::main(&args),
+        Task::Fuzz(args) => fuzz::main(&args),
         Task::Mutants(args) => mutants::main(&args),
     };
     match result {

@@ -78,6 +78,10 @@ rules! {
     TokenExpired = "token_expired",
     /// The operator's token is one that was given out and is still good.
     OperatorToken = "operator_token",
+    /// Where the request comes from can be told.
+    Origin = "origin",
+    /// No more checks have failed from there than are allowed in a while.
+    Throttle = "throttle",
 }
 
 impl Rule {
@@ -116,7 +120,9 @@ impl Rule {
                 | Self::ApplicationCreation
                 | Self::ApplicationOwnership
                 | Self::NotWider
-                | Self::Permission,
+                | Self::Permission
+                | Self::Origin
+                | Self::Throttle,
                 _,
             )
             | (Self::SecretAttached, Some(Action::WriteSecret(_))) => DenialClass::Forbidden,

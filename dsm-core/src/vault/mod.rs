@@ -14,6 +14,7 @@ mod cache;
 mod check;
 mod client;
 mod commit;
+mod early;
 mod error;
 mod init;
 mod kind;

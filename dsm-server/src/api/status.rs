@@ -9,8 +9,9 @@ use dsm_core::access::DenialClass;
 use dsm_core::audit::ObjectKind;
 use dsm_core::vault::{Error, FieldError};
 use http::StatusCode;
+use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
-use crate::http::call::Surface;
+use crate::http::call::{Reply, Surface};
 use crate::http::router::Refusal;
 
 /// The sorts of failure.
@@ -52,6 +53,8 @@ pub enum Kind {
     Unavailable,
     /// The handler took too long.
     TimedOut,
+    /// Too many checks of credentials have failed; in so many seconds it may be tried again.
+    Throttled(u32),
 }
 
 /// One line of the table.
@@ -160,6 +163,12 @@ impl Kind {
                 1,
                 "The request took too long; what it changes may still be changed",
             ),
+            Self::Throttled(_) => (
+                S::TOO_MANY_REQUESTS,
+                S::TOO_MANY_REQUESTS,
+                1,
+                "Too many failed attempts; try again later",
+            ),
         };
         Row {
             iso,
@@ -175,6 +184,18 @@ impl Kind {
         match surface {
             Surface::Iso => row.iso,
             Surface::V1 | Surface::Health => row.v1,
+        }
+    }
+
+    /// The headers that go with it on both surfaces.
+    pub fn headers(self, reply: Reply) -> Reply {
+        match self {
+            // RFC 6750, section 3.
+            Self::Unauthenticated | Self::Inactive => {
+                reply.header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+            }
+            Self::Throttled(seconds) => reply.header(RETRY_AFTER, seconds.into()),
+            _ => reply,
         }
     }
 

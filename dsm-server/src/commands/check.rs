@@ -62,6 +62,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 async fn look(config: &Config, findings: &mut Findings) {
+    match opening::tls(config) {
+        Ok(None) => {}
+        Ok(Some(_)) => findings.add("tls", Ok("the files fit together".to_owned())),
+        Err(failure) => findings.add("tls", Err(failure)),
+    }
     let keys = opening::keys(config);
     let loaded = keys.load().map(|keys| {
         let (active, older) = (keys.active().id(), keys.retired().len());

@@ -11,9 +11,17 @@ use dsm_core::vault::{AuditPlace, Caller, Vault, VaultBuilder, VaultOptions};
 
 use super::Failure;
 use crate::config::{BeforeAnswer, Config, RootKeySource, StoreUrl};
+use crate::http::tls::Tls;
 
 /// How long until a store that cannot be reached is tried again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// What secures connections, when the configuration has files for it.
+pub(super) fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Failure> {
+    let loaded = config.tls.clone().map(Tls::load).transpose();
+    let loaded = loaded.map_err(|error| Failure::config_error(&error))?;
+    Ok(loaded.map(Arc::new))
+}
 
 /// For what a store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -38,6 +38,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
              `dsm-server serve`",
         ));
     }
+    if config.tls.is_some() {
+        return Err(Failure::config(
+            "quickstart serves plain HTTP; with TLS use `dsm-server init` and `dsm-server serve`",
+        ));
+    }
     config.auto_register = true;
     let signals = serve::prepare()?;
     let served = open(&config).await?;
@@ -92,6 +97,7 @@ async fn in_memory(config: &Config) -> Result<Served, Failure> {
         vault: Arc::new(builder.initialise().await?),
         keys,
         audit_dir: None,
+        tls: None,
     })
 }
 

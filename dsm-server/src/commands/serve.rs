@@ -28,9 +28,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let config = super::configure(&arguments.flags)?;
+    let tls = opening::tls(&config)?;
     let mut signals = prepare()?;
     let served = tokio::select! {
-        served = open(&config) => served?,
+        served = open(&config) => Served { tls, ..served? },
         // Waiting for a store is given up at once.
         signal = signals.next() => {
             tracing::info!(signal, "stopped before it served");
@@ -72,6 +73,7 @@ pub(super) async fn open(config: &Config) -> Result<Served, Failure> {
             vault: Arc::new(vault),
             keys,
             audit_dir: Some(config.audit_dir.clone()),
+            tls: None,
         }),
         Err(error) => {
             store.close().await;
@@ -99,8 +101,10 @@ pub(super) fn start(
     served: Served,
     listener: TcpListener,
 ) -> Result<Server, Failure> {
+    let secured = served.tls.is_some();
     let server = Server::start(config, served, listener)
         .map_err(|error| Failure::os("the port cannot be served", &error))?;
-    tracing::info!(address = %server.local_addr(), "serving");
+    let scheme = if secured { "https" } else { "http" };
+    tracing::info!(address = %server.local_addr(), scheme, "serving");
     Ok(server)
 }

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use toml::{Table, Value};
 
 /// Every key there is. Its variable is `DSM_` and the key in capitals, dots as underscores.
-pub(super) const KEYS: [&str; 29] = [
+pub(super) const KEYS: [&str; 35] = [
     "accept_data_loss",
     "allow_plain_http",
     "audit.before_answer",
@@ -39,6 +39,12 @@ pub(super) const KEYS: [&str; 29] = [
     "sealing.threads",
     "store",
     "store_wait_s",
+    "throttle.address_per_minute",
+    "throttle.client_per_minute",
+    "tls.certificate",
+    "tls.client_ca",
+    "tls.client_certificates",
+    "tls.key",
     "token_lifetime_s",
     "trusted_proxies",
 ];
@@ -213,6 +219,11 @@ impl Settings {
                 default
             }
         }
+    }
+
+    /// Whether the setting is given, right or wrong.
+    pub(super) fn has(&self, key: &'static str) -> bool {
+        self.given.contains_key(key)
     }
 
     /// A setting that is a text.

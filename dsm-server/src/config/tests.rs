@@ -4,6 +4,7 @@ use tempfile::TempDir;
 
 use super::settings::KEYS;
 use super::{Config, ConfigErrors, Flags, Place};
+use crate::http::tls::ClientCertificates;
 
 fn file(text: &str) -> (TempDir, Flags) {
     let dir = tempfile::tempdir().expect("a directory");
@@ -154,6 +155,10 @@ fn the_printed_configuration_has_every_key_and_the_same_effect() {
             "trusted_proxies=10.0.0.0/8, ::1".into(),
             "retention.versions=5".into(),
             "log.format=json".into(),
+            "tls.certificate=server.pem".into(),
+            "tls.key=server.key".into(),
+            "tls.client_certificates=required".into(),
+            "tls.client_ca=clients.pem".into(),
         ],
         ..Flags::default()
     };
@@ -171,4 +176,54 @@ fn the_printed_configuration_has_every_key_and_the_same_effect() {
         let leaf = parts.fold(first, |value, part| value.get(part).expect(key));
         assert!(!leaf.is_table(), "{key}");
     }
+}
+
+#[test]
+fn the_files_of_tls_come_together() {
+    let load = |pairs: &[&str]| {
+        let flags = Flags {
+            listen: Some("0.0.0.0:8200".into()),
+            set: pairs.iter().map(|pair| (*pair).to_owned()).collect(),
+            ..Flags::default()
+        };
+        Config::load(&flags, [])
+    };
+    let (certificate, key) = ("tls.certificate=a.pem", "tls.key=a.key");
+    let (optional, ca) = ("tls.client_certificates=optional", "tls.client_ca=ca.pem");
+    let config = load(&[certificate, key]).expect("no client certificates");
+    let files = config.tls.expect("files");
+    assert_eq!(files.clients, ClientCertificates::Off);
+    let config = load(&[certificate, key, optional, ca]).expect("optional ones");
+    let files = config.tls.clone().expect("files");
+    assert_eq!(files.clients, ClientCertificates::Optional("ca.pem".into()));
+    assert!(
+        config
+            .to_toml()
+            .contains("client_certificates = \"optional\"")
+    );
+    for (pairs, wrong) in [
+        (&[certificate][..], "--set tls.certificate"),
+        (&[key], "--set tls.key"),
+        (
+            &[certificate, key, optional],
+            "--set tls.client_certificates",
+        ),
+        (&[certificate, key, ca], "--set tls.client_ca"),
+        (
+            &[certificate, key, ca, "tls.client_certificates=maybe"],
+            "--set tls.client_certificates",
+        ),
+    ] {
+        let errors = load(pairs).expect_err("they do not fit");
+        assert!(places(&errors).contains(&wrong.to_owned()), "{errors}");
+    }
+    let plain = Flags {
+        set: vec![optional.into(), ca.into()],
+        ..Flags::default()
+    };
+    let errors = Config::load(&plain, []).expect_err("no certificate");
+    assert_eq!(
+        places(&errors),
+        ["--set tls.client_certificates", "--set tls.client_ca"]
+    );
 }

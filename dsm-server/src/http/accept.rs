@@ -2,36 +2,36 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONNECTION, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use http::{Request, Response, Uri};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use warp::Filter;
 
-use crate::http::call::{Head, Peer};
-use crate::http::timed::{Progress, Timed, Times};
+use crate::http::call::Peer;
+use crate::http::connection::{self, Accepted, Exchange, Stage};
+use crate::http::places::Places;
+use crate::http::timed::{Progress, Times};
+use crate::http::tls::Tls;
 
 /// Bounds on connections.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
-    /// Connections at once; more wait in the system's queue.
+    /// Connections at once; more wait in the system's queue, and those not in use make room.
     pub connections: u32,
-    /// From the connection, or the first byte of a later request, to the end of its headers.
+    /// From the connection, or the first byte of a later request, to the end of its headers; a TLS
+    /// handshake is part of it.
     pub head: Duration,
     /// Between a reply and the next request. Longer than proxies keep a connection, so that it is
     /// they who close it.
@@ -54,14 +54,6 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// How far the server is on its way down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Serving,
-    Draining,
-    Closing,
-}
-
 /// A server that accepts connections. Dropped without [`shutdown`](Self::shutdown) it stops
 /// accepting and lets what runs come to its end.
 pub struct Running {
@@ -79,28 +71,7 @@ impl fmt::Debug for Running {
     }
 }
 
-/// The places for connections.
-#[derive(Clone)]
-pub struct Places {
-    free: Arc<Semaphore>,
-    all: u32,
-}
-
-impl fmt::Debug for Places {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} places taken", self.taken(), self.all)
-    }
-}
-
-impl Places {
-    /// Connections that are open now, and those whose last request still runs.
-    pub fn taken(&self) -> u32 {
-        let free = u32::try_from(self.free.available_permits()).unwrap_or(u32::MAX);
-        self.all.saturating_sub(free)
-    }
-}
-
-/// Serves `filter` over HTTP/1.1 to the connections of `listener`.
+/// Serves `filter` over HTTP/1.1 to the connections of `listener`, which is plain without `tls`.
 ///
 /// The filter finds the [`Head`] in the request's extensions. No error of a single connection or
 /// of accepting one ends the server.
@@ -115,6 +86,7 @@ impl Places {
 pub fn start<F, R>(
     listener: TcpListener,
     limits: ConnectionLimits,
+    tls: Option<Arc<Tls>>,
     filter: F,
 ) -> io::Result<Running>
 where
@@ -123,13 +95,16 @@ where
     R: warp::Reply + 'static,
 {
     let addr = listener.local_addr()?;
-    let places = Places {
-        free: Arc::new(Semaphore::new(limits.connections as usize)),
-        all: limits.connections,
-    };
+    let places = Places::new(limits.connections);
     let (stage, staged) = watch::channel(Stage::Serving);
     let service = TowerToHyperService::new(warp::service(filter));
-    let accepting = tokio::spawn(accept(listener, limits, service, places.clone(), staged));
+    let accepting = tokio::spawn(accept(
+        (listener, tls),
+        limits,
+        service,
+        places.clone(),
+        staged,
+    ));
     Ok(Running {
         addr,
         stage,
@@ -157,16 +132,14 @@ impl Running {
         self.stage.send_replace(Stage::Draining);
         // The loop ends by itself; an error would be its panic, which leaves it ended too.
         let _ = self.accepting.await;
-        let drained = timeout(grace, self.places.free.acquire_many(self.places.all))
-            .await
-            .is_ok();
+        let drained = timeout(grace, self.places.vacated()).await.is_ok();
         self.stage.send_replace(Stage::Closing);
         drained
     }
 }
 
 async fn accept<H, B>(
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<Arc<Tls>>),
     limits: ConnectionLimits,
     service: H,
     places: Places,
@@ -188,12 +161,20 @@ async fn accept<H, B>(
         .header_read_timeout(None)
         .max_header_size(limits.header_bytes)
         .max_buf_size(limits.header_bytes.max(64 * 1024));
+    let times = Times {
+        head: limits.head,
+        idle: limits.idle,
+        write: limits.write,
+    };
     let mut pause = Pause::default();
     loop {
         let accepted = async {
-            // The place is taken below; nobody else takes one while this loop runs.
-            drop(places.free.acquire().await);
-            listener.accept().await
+            let accepted = listener.accept().await;
+            if accepted.is_ok() {
+                // It is taken below; nobody else takes one while this loop runs.
+                places.vacancy().await;
+            }
+            accepted
         };
         let accepted = tokio::select! {
             biased;
@@ -203,22 +184,23 @@ async fn accept<H, B>(
         match accepted {
             Ok((stream, addr)) => {
                 pause = Pause::default();
-                let Ok(place) = Arc::clone(&places.free).try_acquire_owned() else {
+                let progress = Arc::new(Progress::default());
+                let Some(place) = places.take(&progress) else {
                     continue;
                 };
-                let exchange = Exchange {
-                    service: service.clone(),
-                    peer: Peer::holding(addr, Arc::new(place)),
-                    progress: Arc::default(),
-                    places: places.clone(),
-                };
-                tokio::spawn(serve(
-                    builder.clone(),
-                    limits,
+                let accepted = Accepted {
                     stream,
-                    exchange,
-                    stage.clone(),
-                ));
+                    tls: tls.clone(),
+                    times,
+                    exchange: Exchange {
+                        service: service.clone(),
+                        peer: Peer::holding(addr, Arc::new(place)),
+                        progress,
+                        places: places.clone(),
+                    },
+                    stage: stage.clone(),
+                };
+                tokio::spawn(connection::serve(builder.clone(), accepted));
             }
             Err(error) if of_one_connection(&error) => {}
             Err(error) => {
@@ -249,166 +231,5 @@ impl Pause {
         let pause = Duration::from_millis(10 << self.0.min(7));
         self.0 = self.0.saturating_add(1);
         pause.min(Duration::from_secs(1))
-    }
-}
-
-/// Serves one connection to its end.
-async fn serve<H, B>(
-    builder: http1::Builder,
-    limits: ConnectionLimits,
-    stream: TcpStream,
-    exchange: Exchange<H>,
-    mut stage: watch::Receiver<Stage>,
-) where
-    H: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    B: Body + Unpin + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    // Replies are written whole; without this the last segment of one could wait for an ACK.
-    let _ = stream.set_nodelay(true);
-    let progress = Arc::clone(&exchange.progress);
-    let times = Times {
-        head: limits.head,
-        idle: limits.idle,
-        write: limits.write,
-    };
-    let io = Timed::new(stream, times, Arc::clone(&progress));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), exchange));
-    let mut serving = true;
-    loop {
-        tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    // Says what kind of failure it was, nothing of what was sent.
-                    tracing::debug!(%error, "a connection ended early");
-                }
-                return;
-            }
-            stage = next_stage(&mut stage, serving) => {
-                if stage == Stage::Closing {
-                    return;
-                }
-                serving = false;
-                progress.drain();
-                connection.as_mut().graceful_shutdown();
-            }
-        }
-    }
-}
-
-/// Waits until a connection that is `serving`, or else draining, has to go on to the next stage.
-async fn next_stage(stage: &mut watch::Receiver<Stage>, serving: bool) -> Stage {
-    if serving {
-        let staged = stage.wait_for(|stage| *stage != Stage::Serving).await;
-        // A server that was dropped drains.
-        return staged.map_or(Stage::Draining, |stage| *stage);
-    }
-    let closing = |stage: &Stage| *stage == Stage::Closing;
-    let dropped = stage.wait_for(closing).await.is_err();
-    if dropped {
-        std::future::pending::<()>().await;
-    }
-    Stage::Closing
-}
-
-/// The requests of one connection.
-struct Exchange<H> {
-    service: H,
-    peer: Peer,
-    progress: Arc<Progress>,
-    places: Places,
-}
-
-impl<H, B> Service<Request<Incoming>> for Exchange<H>
-where
-    H: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-{
-    type Response = Response<Tracked<B>>;
-    type Error = Infallible;
-    type Future = Answer<H::Future>;
-
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.progress.begin();
-        if request.uri().path_and_query().is_none() {
-            // `CONNECT host:port` has no path, and warp panics without one.
-            *request.uri_mut() = Uri::from_static("/");
-        }
-        // Filters copy what they extract; what is shared is not copied.
-        let head = Arc::new(Head {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: std::mem::take(request.headers_mut()),
-            peer: self.peer.clone(),
-        });
-        request.extensions_mut().insert(head);
-        Answer {
-            reply: Box::pin(self.service.call(request)),
-            progress: Arc::clone(&self.progress),
-            places: self.places.clone(),
-        }
-    }
-}
-
-/// A reply on its way, to be completed with what every response carries.
-struct Answer<F> {
-    reply: Pin<Box<F>>,
-    progress: Arc<Progress>,
-    places: Places,
-}
-
-impl<F, B> Future for Answer<F>
-where
-    F: Future<Output = Result<Response<B>, Infallible>>,
-{
-    type Output = Result<Response<Tracked<B>>, Infallible>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Poll::Ready(Ok(mut response)) = self.reply.as_mut().poll(cx) else {
-            return Poll::Pending;
-        };
-        let refused = response.status().is_client_error();
-        let headers = response.headers_mut();
-        let no_store = HeaderValue::from_static("no-store");
-        headers.entry(CACHE_CONTROL).or_insert(no_store);
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if self.places.free.available_permits() == 0 {
-            // Others wait for a place.
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        self.progress.linger(refused);
-        let progress = Arc::clone(&self.progress);
-        Poll::Ready(Ok(response.map(|body| Tracked { body, progress })))
-    }
-}
-
-/// A body whose end is the end of its request.
-struct Tracked<B> {
-    body: B,
-    progress: Arc<Progress>,
-}
-
-impl<B> Drop for Tracked<B> {
-    fn drop(&mut self) {
-        self.progress.end();
-    }
-}
-
-impl<B: Body + Unpin> Body for Tracked<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dsm_core::access::CertificateDigests;
 use futures_util::Stream;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
@@ -24,6 +25,7 @@ use crate::http::router::Pattern;
 #[derive(Clone, Debug)]
 pub struct Peer {
     addr: SocketAddr,
+    certificate: Option<CertificateDigests>,
     /// Keeps the connection's place taken while a request of it still runs.
     _held: Option<Arc<OwnedSemaphorePermit>>,
 }
@@ -31,15 +33,33 @@ pub struct Peer {
 impl Peer {
     /// A peer at `addr`, tied to no connection.
     pub fn new(addr: SocketAddr) -> Self {
-        Self { addr, _held: None }
+        Self {
+            addr,
+            certificate: None,
+            _held: None,
+        }
     }
 
     /// A peer whose requests keep `place` taken until they are done.
     pub(crate) fn holding(addr: SocketAddr, place: Arc<OwnedSemaphorePermit>) -> Self {
         Self {
             addr,
+            certificate: None,
             _held: Some(place),
         }
+    }
+
+    /// The same peer, which has proved to hold `certificate`.
+    pub fn showing(self, certificate: Option<CertificateDigests>) -> Self {
+        Self {
+            certificate,
+            ..self
+        }
+    }
+
+    /// The certificate of its TLS session.
+    pub fn certificate(&self) -> Option<&CertificateDigests> {
+        self.certificate.as_ref()
     }
 
     /// Address and port of the socket.
@@ -107,6 +127,26 @@ impl fmt::Debug for Call {
 }
 
 impl Call {
+    /// A request that no route was found for, with its body: for what reads requests outside of a
+    /// router, as fuzzing does.
+    pub fn unrouted(request: http::Request<Bytes>, peer: Peer) -> Self {
+        let (parts, body) = request.into_parts();
+        let path = Canonical::of(parts.uri.path());
+        Self {
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            head: Arc::new(Head {
+                method: parts.method,
+                uri: parts.uri,
+                headers: parts.headers,
+                peer,
+            }),
+            route: "none",
+            body,
+            path,
+            pattern: Arc::default(),
+        }
+    }
+
     /// The request's method.
     pub fn method(&self) -> &Method {
         &self.head.method

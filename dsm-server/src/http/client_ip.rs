@@ -26,6 +26,20 @@ pub enum ForwardedHeader {
 #[error("must be x-forwarded-for, forwarded or x-real-ip")]
 pub struct UnknownHeader;
 
+/// Why the client behind a trusted proxy is not known. Repeats nothing of the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unresolved {
+    /// The proxy did not send the header.
+    #[error("is missing")]
+    Missing,
+    /// Where the client should stand there is no address, or the header breaks its grammar.
+    #[error("is malformed")]
+    Malformed,
+    /// Every address in it is a trusted proxy's.
+    #[error("names nobody but trusted proxies")]
+    OnlyProxies,
+}
+
 impl FromStr for ForwardedHeader {
     type Err = UnknownHeader;
 
@@ -78,19 +92,26 @@ impl Forwarding {
     /// The address of the client behind `peer`; an IPv4-mapped one as IPv4.
     ///
     /// The peer itself, unless it is a trusted proxy: then the first address from the right that
-    /// is not one. `None`, which must be refused, when what the proxies say is malformed or names
-    /// nobody but themselves.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
+    /// is not one.
+    ///
+    /// # Errors
+    ///
+    /// What the proxies say is missing, malformed or names nobody but themselves. Such a request must
+    /// be refused.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Result<IpAddr, Unresolved> {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
-            return Some(peer);
+            return Ok(peer);
         }
         let instances: Option<Vec<&str>> = headers
             .get_all(self.header.name())
             .iter()
             .map(|value| value.to_str().ok())
             .collect();
-        let instances = instances?;
+        let instances = instances.ok_or(Unresolved::Malformed)?;
+        if instances.is_empty() {
+            return Err(Unresolved::Missing);
+        }
         match self.header {
             ForwardedHeader::XForwardedFor => {
                 let hops = instances
@@ -102,29 +123,39 @@ impl Forwarding {
             ForwardedHeader::Forwarded => {
                 let mut hops = Vec::new();
                 for instance in instances {
-                    hops.extend(forwarded_hops(instance)?);
+                    hops.extend(forwarded_hops(instance).ok_or(Unresolved::Malformed)?);
                 }
                 self.first_untrusted(hops.into_iter().rev())
             }
             ForwardedHeader::XRealIp => match instances.as_slice() {
                 [one] => self.first_untrusted([parse_node(trim(one), false)]),
-                _ => None,
+                _ => Err(Unresolved::Malformed),
             },
         }
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether `address` is one of the proxies.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
         self.trusted.iter().any(|net| net.contains(&address))
     }
 
-    fn first_untrusted(&self, hops: impl IntoIterator<Item = Option<IpAddr>>) -> Option<IpAddr> {
+    /// The header in which the proxies name their client.
+    pub fn header(&self) -> ForwardedHeader {
+        self.header
+    }
+
+    fn first_untrusted(
+        &self,
+        hops: impl IntoIterator<Item = Option<IpAddr>>,
+    ) -> Result<IpAddr, Unresolved> {
         for hop in hops {
-            let hop = hop?;
+            let hop = hop.ok_or(Unresolved::Malformed)?;
             if !self.trusts(hop) {
-                return Some(hop);
+                return Ok(hop);
             }
         }
-        None
+        Err(Unresolved::OnlyProxies)
     }
 }
 
@@ -229,5 +260,7 @@ fn value(text: &str) -> Option<(String, &str)> {
     None
 }
 
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tests;

@@ -2,11 +2,15 @@
 
 pub mod accept;
 pub mod call;
+pub mod client_certificate;
 pub mod client_ip;
+mod connection;
 pub mod fields;
 pub mod form;
 pub mod json;
 pub mod operation;
 pub mod path;
+pub mod places;
 pub mod router;
 mod timed;
+pub mod tls;

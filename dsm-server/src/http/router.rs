@@ -447,7 +447,7 @@ async fn read_body<B: Buf, E>(
 }
 
 /// A route's pattern and where its parameters stand.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Pattern {
     params: Vec<Param>,
 }

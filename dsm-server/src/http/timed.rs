@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How long each phase of a connection may last.
@@ -33,13 +34,35 @@ const HEAD: u8 = 0;
 const BUSY: u8 = 1;
 const IDLE: u8 = 2;
 
+/// A client that has this long to send its first headers is not yet asked to leave.
+const WELCOME: Duration = Duration::from_secs(1);
+
 /// What is known above the socket of the requests on it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Progress {
+    opened: Instant,
     phase: AtomicU8,
+    /// When the phase began, in milliseconds since the connection was opened.
+    since: AtomicU64,
     requests: AtomicU64,
     linger: AtomicBool,
     draining: AtomicBool,
+    asked: Notify,
+}
+
+impl Default for Progress {
+    /// Of a connection that begins now.
+    fn default() -> Self {
+        Self {
+            opened: Instant::now(),
+            phase: AtomicU8::new(HEAD),
+            since: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            linger: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            asked: Notify::new(),
+        }
+    }
 }
 
 impl Progress {
@@ -51,7 +74,37 @@ impl Progress {
 
     /// The reply has been handed to the socket.
     pub(crate) fn end(&self) {
-        self.phase.store(IDLE, Ordering::Relaxed);
+        self.enter(IDLE);
+    }
+
+    fn enter(&self, phase: u8) {
+        let since = self.opened.elapsed().as_millis();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        self.since.store(since, Ordering::Relaxed);
+        self.phase.store(phase, Ordering::Relaxed);
+    }
+
+    /// For how long the connection has been of no use to anybody: idle, or without the headers that
+    /// it was opened for. `None` while it is in use or about to end.
+    pub(crate) fn unused(&self, now: Instant) -> Option<Duration> {
+        let phase = self.phase.load(Ordering::Relaxed);
+        if phase == BUSY || self.draining.load(Ordering::Relaxed) {
+            return None;
+        }
+        let since = Duration::from_millis(self.since.load(Ordering::Relaxed));
+        let unused = now.duration_since(self.opened).saturating_sub(since);
+        (phase == IDLE || unused >= WELCOME).then_some(unused)
+    }
+
+    /// Asks the connection to end, unless a request comes first.
+    pub(crate) fn ask_to_leave(&self) {
+        self.drain();
+        self.asked.notify_one();
+    }
+
+    /// Waits until the connection is asked to end.
+    pub(crate) async fn asked_to_leave(&self) {
+        self.asked.notified().await;
     }
 
     /// The client may be sending what nobody will read.
@@ -189,7 +242,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Timed<I> {
             Poll::Ready(Ok(())) => {
                 let idle = self.progress.phase.load(Ordering::Relaxed) == IDLE;
                 if idle && buf.filled().len() > before {
-                    self.progress.phase.store(HEAD, Ordering::Relaxed);
+                    self.progress.enter(HEAD);
                 }
                 Poll::Ready(Ok(()))
             }

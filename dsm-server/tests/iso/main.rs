@@ -5,12 +5,14 @@ mod access;
 mod check;
 #[path = "../common/conformance.rs"]
 mod conformance;
+mod forwarded;
 mod read;
 mod refusals;
 mod register;
 mod sealing;
 #[path = "../common/store.rs"]
 mod store;
+mod throttle;
 mod token;
 mod world;
 mod write;

@@ -97,10 +97,16 @@ impl Place {
 
     /// Starts `serve` on a free port, and waits until its log says which.
     pub(crate) fn serve(&self) -> (Process, String) {
-        let command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
-        let mut process = Process::start(command);
-        let address = process.logged("serving", "address");
+        let (process, address) = self.serve_with(&[]);
         (process, format!("http://{address}"))
+    }
+
+    /// As [`serve`](Self::serve) with further arguments; gives the address.
+    pub(crate) fn serve_with(&self, further: &[&str]) -> (Process, String) {
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], further].concat();
+        let mut process = Process::start(self.command(&arguments));
+        let address = process.logged("serving", "address");
+        (process, address)
     }
 
     /// Every file below the folder with its content, in order.

@@ -21,6 +21,7 @@ const ALWAYS: &[Kind] = &[
     Kind::TooLarge,
     Kind::Internal,
     Kind::Unavailable,
+    Kind::Throttled(1),
 ];
 /// What beside these an application may be refused with.
 const OF_APPLICATIONS: &[Kind] = &[Kind::Unauthenticated, Kind::Forbidden];
@@ -102,8 +103,10 @@ impl Endpoint {
         let shape = Shape::of::<Answer<'_, Both<'_, T>>>();
         let mut answer = operation::Answer::of(kind.message(), "application/json", shape)
             .shared(format!("{name}{}", status.as_u16()));
-        if kind == Kind::Unauthenticated {
-            answer = answer.with("WWW-Authenticate");
+        match kind {
+            Kind::Unauthenticated => answer = answer.with("WWW-Authenticate"),
+            Kind::Throttled(_) => answer = answer.with("Retry-After"),
+            _ => {}
         }
         self.operation = self.operation.refuses(status, answer);
         self

@@ -13,6 +13,7 @@ mod shape;
 mod token;
 
 use dsm_core::access::Principal;
+use dsm_core::audit::Operation;
 use dsm_core::vault::Error;
 use http::StatusCode;
 use http::header::AUTHORIZATION;
@@ -22,7 +23,7 @@ use self::reply::Nothing;
 pub use self::reply::refuse;
 use self::shape::ApplicationBody;
 use crate::api::status::Failure;
-use crate::app::App;
+use crate::app::{App, Proof};
 use crate::http::call::Call;
 use crate::http::router::Route;
 
@@ -119,11 +120,15 @@ impl Attempts {
 
 /// Who calls, by the bearer token ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)).
 async fn principal(app: &App, call: &Call) -> Result<Principal, Failure> {
-    let origin = app.origin(call);
-    match call.header(AUTHORIZATION).and_then(bearer) {
-        Some(token) => Ok(app.vault.principal(token, origin).await?),
-        None => Err(app.vault.refuse_without_token(&origin).await.into()),
-    }
+    let arrival = app.arrive(call, Operation::UseToken, Proof::Header).await?;
+    let origin = arrival.origin();
+    let check = async {
+        match call.header(AUTHORIZATION).and_then(bearer) {
+            Some(token) => app.vault.principal(token, origin.clone()).await,
+            None => Err(app.vault.refuse_without_token(origin).await),
+        }
+    };
+    Ok(app.check(&arrival, None, check).await?)
 }
 
 fn bearer(header: &str) -> Option<&str> {

@@ -1,8 +1,7 @@
 //! The shape of every answer of this surface: the default response object, in two languages.
 
 use dsm_core::vault::FieldError;
-use http::header::WWW_AUTHENTICATE;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -122,14 +121,7 @@ pub(super) fn failed_with(failure: &Failure, more: impl Serialize) -> Reply {
             more,
         },
     };
-    let reply = Reply::json(status, &answer);
-    match failure.kind {
-        // RFC 6750, section 3.
-        Kind::Unauthenticated | Kind::Inactive => {
-            reply.header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-        }
-        _ => reply,
-    }
+    failure.kind.headers(Reply::json(status, &answer))
 }
 
 /// A failure.

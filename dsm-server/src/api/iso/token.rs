@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use dsm_core::audit::Operation;
 use dsm_core::secret::SecretText;
 use dsm_core::vault::{AccessToken, Error};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -15,7 +16,7 @@ use super::Attempts;
 use super::input::Input;
 use super::reply::{done, failed, failed_with, in_words};
 use crate::api::status::{Failure, Kind};
-use crate::app::App;
+use crate::app::{App, Proof, Stopped};
 use crate::http::call::{Call, Reply};
 
 #[derive(Serialize, JsonSchema)]
@@ -58,16 +59,28 @@ pub(super) async fn issue(app: &App, mut call: Call) -> Reply {
     call.query.clear();
     let basic = call.header(AUTHORIZATION).and_then(basic);
     let with_basic = basic.is_some();
+    let arrival = match app.arrive(&call, Operation::IssueToken, Proof::Body).await {
+        Ok(arrival) => arrival,
+        Err(stopped) => return answer(Err(stopped)),
+    };
     let reply = match credentials(&call, basic) {
         Ok(credentials) => {
             let (id, secret) = (&credentials.id, credentials.secret.expose());
-            let mut attempts = Attempts::default();
-            loop {
-                let result = app.vault.authenticate(id, secret, app.origin(&call)).await;
-                if !attempts.again(&result) {
-                    break answer(result);
+            let check = async {
+                let mut attempts = Attempts::default();
+                loop {
+                    let origin = arrival.origin().clone();
+                    let result = app.vault.authenticate(id, secret, origin).await;
+                    if !attempts.again(&result) {
+                        break result;
+                    }
                 }
+            };
+            let result = app.check(&arrival, Some(id), check).await;
+            if let Ok(token) = &result {
+                app.introduce(&arrival, token.token.expose());
             }
+            answer(result)
         }
         Err(error) => error.reply(),
     };
@@ -78,7 +91,7 @@ pub(super) async fn issue(app: &App, mut call: Call) -> Reply {
     reply
 }
 
-fn answer(result: Result<AccessToken, Error>) -> Reply {
+fn answer(result: Result<AccessToken, Stopped>) -> Reply {
     match result {
         Ok(token) => done(
             StatusCode::OK,
@@ -89,13 +102,13 @@ fn answer(result: Result<AccessToken, Error>) -> Reply {
                 access_token: token.token.expose(),
             },
         ),
-        Err(Error::Denied(_)) => BadRequest::new(
+        Err(Stopped::Vault(Error::Denied(_))) => BadRequest::new(
             "invalid_client",
             Kind::InvalidClient,
             Kind::InvalidClient.message(),
         )
         .reply(),
-        Err(error) => failed(&error.into()),
+        Err(stopped) => failed(&stopped.into()),
     }
 }
 

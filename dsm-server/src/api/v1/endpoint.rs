@@ -41,6 +41,7 @@ const ALWAYS: &[Kind] = &[
     Kind::TooLarge,
     Kind::Internal,
     Kind::Unavailable,
+    Kind::Throttled(1),
 ];
 /// What beside these a request may be refused with that has a body or changes something.
 const ON_WRITING: &[Kind] = &[Kind::UnsupportedType, Kind::Invalid, Kind::Conflict];
@@ -346,6 +347,7 @@ fn problem(kind: Kind) -> operation::Answer {
     let answer = answer.shared(format!("Problem{}", kind.status(Surface::V1).as_u16()));
     match kind {
         Kind::Unauthenticated => answer.with("WWW-Authenticate"),
+        Kind::Throttled(_) => answer.with("Retry-After"),
         _ => answer,
     }
 }

@@ -1,7 +1,6 @@
 //! Failures as problem documents ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
 
 use dsm_core::vault::FieldError;
-use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -51,12 +50,7 @@ pub(super) fn reply(failure: &Failure) -> Reply {
         errors: failure.fields.iter().map(Wrong::from).collect(),
     };
     let reply = Reply::json_as(status, PROBLEM, &problem);
-    match failure.kind {
-        Kind::Unauthenticated | Kind::Inactive => {
-            reply.header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-        }
-        _ => reply,
-    }
+    failure.kind.headers(reply)
 }
 
 /// A request that cannot be read, by the parameters or headers that are wrong.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dsm_core::audit::Operation;
 use dsm_core::vault::{Caller, FieldError, Once, Vault};
 use http::Method;
 use http::header::{AUTHORIZATION, HeaderName, IF_MATCH};
@@ -9,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::api::status::{Failure, Kind};
 use crate::api::v1::problem::malformed;
-use crate::app::App;
+use crate::app::{App, Proof};
 use crate::http::call::{Call, Reply};
 use crate::http::fields::{BodyError, FieldReader};
 
@@ -47,8 +48,11 @@ impl Request {
     ///
     /// `conditional` is whether the endpoint minds `If-Match`.
     pub(super) async fn of(app: Arc<App>, call: Call, conditional: bool) -> Result<Self, Failure> {
-        let ip = app.origin(&call).ip;
-        let operator = app.vault.authenticate_operator(bearer(&call), ip).await?;
+        let operation = Operation::UseOperatorToken;
+        let arrival = app.arrive(&call, operation, Proof::Header).await?;
+        let ip = arrival.origin().ip;
+        let check = app.vault.authenticate_operator(bearer(&call), ip);
+        let operator = app.check(&arrival, None, check).await?;
         let caller = Caller {
             operator,
             ip,

@@ -19,7 +19,7 @@ pub(crate) async fn serve(file: &Path) -> Result<(), Box<dyn std::error::Error>>
                 .body(body.clone())
         });
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let running = start(listener, ConnectionLimits::default(), route)?;
+    let running = start(listener, ConnectionLimits::default(), None, route)?;
     let mut out = std::io::stdout();
     writeln!(out, "{}", running.local_addr())?;
     out.flush()?;
