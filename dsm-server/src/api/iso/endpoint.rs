@@ -23,8 +23,9 @@ const ALWAYS: &[Kind] = &[
     Kind::Unavailable,
     Kind::Throttled(1),
 ];
-/// What beside these an application may be refused with.
-const OF_APPLICATIONS: &[Kind] = &[Kind::Unauthenticated, Kind::Forbidden];
+/// What beside these an application may be refused with. A value that cannot be sealed as its
+/// authorization says is a conflict, on reading too.
+const OF_APPLICATIONS: &[Kind] = &[Kind::Unauthenticated, Kind::Forbidden, Kind::Conflict];
 /// What beside these a request may be refused with that changes something.
 const ON_WRITING: &[Kind] = &[Kind::UnsupportedType, Kind::Conflict];
 
