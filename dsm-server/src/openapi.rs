@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use dsm_core::secret::Identity;
 use http::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 use schemars::SchemaGenerator;
@@ -15,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::api::status::Kind;
 use crate::http::call::{Call, Reply, Surface};
-use crate::http::operation::{Answer, Credentials, Operation, Parameter, Place, Shape};
+use crate::http::operation::{Answer, Credentials, Note, Operation, Parameter, Place, Shape};
 use crate::http::router::{PathParameter, Refusal, Route};
 
 /// Where the description is served.
@@ -119,7 +120,12 @@ impl Served {
     fn reply(&self, call: &Call) -> Reply {
         let has = call.headers().get_all(IF_NONE_MATCH).iter().any(|value| {
             let mut tags = value.as_bytes().split(|byte| *byte == b',');
-            tags.any(|tag| [b"*", self.tag.as_bytes()].contains(&tag.trim_ascii()))
+            tags.any(|tag| {
+                let tag = tag.trim_ascii();
+                // Compared weakly (RFC 9110, section 13.1.2): a proxy that compresses weakens tags.
+                let tag = tag.strip_prefix(b"W/").unwrap_or(tag);
+                tag == b"*" || tag == self.tag.as_bytes()
+            })
         });
         let reply = if has {
             Reply::empty(StatusCode::NOT_MODIFIED)
@@ -231,10 +237,6 @@ fn operation<S>(
 
 /// A parameter of a path, by its name.
 fn path_parameter(PathParameter { name, tail }: PathParameter) -> Parameter {
-    use dsm_core::secret::Identity;
-
-    use crate::http::operation::Note;
-
     let (shape, description) = if tail {
         let shape = Shape::of::<Identity>();
         (

@@ -20,43 +20,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value};
 
+use self::shape::{
+    ACCESS_KEY, ACCESS_KEY_LABELS, ACCESS_KEY_TEXTS, BLOCKS, CREDENTIAL_TEXTS, EPHEMERAL, GROUP,
+    ITEM, LABELS, Names, SSH_KEY_TEXTS,
+};
 use crate::http::json;
-
-/// The fields of one object, none of which is read that is not among them: the description of the
-/// interface lists them too.
-type Names = &'static [&'static str];
-
-const BLOCKS: Names = &[
-    "access_keys",
-    "credentials",
-    "ephemeral_credentials",
-    "key_value",
-    "ssh_keys",
-];
-/// An item of any block but accounts and cloud keys.
-const ITEM: Names = &["fields"];
-const EPHEMERAL: Names = &["profile", "fields"];
-const ACCESS_KEY: Names = &["type", "fields"];
-/// Pairs; the name says nothing about them.
-const GROUP: Names = &["name", "fields"];
-const LABELS: Names = &[
-    "host_label",
-    "user_label",
-    "password_label",
-    "additional_information_label",
-];
-const CREDENTIAL_TEXTS: Names = &["host", "user", "password", "additional_information", "ip"];
-const SSH_KEY_TEXTS: Names = &[
-    "host",
-    "user",
-    "private_key",
-    "public_key",
-    "password",
-    "additional_information",
-    "ip",
-];
-const ACCESS_KEY_TEXTS: Names = &["access_key_id", "secret_access_key"];
-const ACCESS_KEY_LABELS: Names = &["access_key_id_label", "secret_access_key_label"];
 
 /// Base64 with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(

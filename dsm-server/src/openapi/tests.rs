@@ -122,7 +122,13 @@ async fn the_description_is_given_once_to_those_who_keep_it() {
     let body: Value = serde_json::from_slice(body).expect("JSON");
     assert_eq!(body["openapi"], "3.1.0");
     assert!(body["paths"][PATH]["get"].is_object());
-    for same in [tag.clone(), format!("\"other\", {tag}"), "*".to_owned()] {
+    let weak = format!("W/{tag}");
+    for same in [
+        tag.clone(),
+        weak,
+        format!("\"other\", {tag}"),
+        "*".to_owned(),
+    ] {
         let again = ask(Some(&same)).await;
         assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{same}");
         assert_eq!(again.headers[ETAG], tag);

@@ -1,11 +1,46 @@
-//! The values of secrets on their way in, as the description of the interface has them.
+//! What the values of secrets are made of on their way in, and how the description of the interface
+//! has it.
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    ACCESS_KEY_LABELS, ACCESS_KEY_TEXTS, BLOCKS, CREDENTIAL_TEXTS, LABELS, Names, SSH_KEY_TEXTS,
-};
 use crate::http::operation::Shape;
+
+/// The fields of one object, none of which is read that is not among them: the description of the
+/// interface lists them too.
+pub(super) type Names = &'static [&'static str];
+
+pub(super) const BLOCKS: Names = &[
+    "access_keys",
+    "credentials",
+    "ephemeral_credentials",
+    "key_value",
+    "ssh_keys",
+];
+/// An item of any block but accounts and cloud keys.
+pub(super) const ITEM: Names = &["fields"];
+pub(super) const EPHEMERAL: Names = &["profile", "fields"];
+pub(super) const ACCESS_KEY: Names = &["type", "fields"];
+/// Pairs; the name says nothing about them.
+pub(super) const GROUP: Names = &["name", "fields"];
+pub(super) const LABELS: Names = &[
+    "host_label",
+    "user_label",
+    "password_label",
+    "additional_information_label",
+];
+pub(super) const CREDENTIAL_TEXTS: Names =
+    &["host", "user", "password", "additional_information", "ip"];
+pub(super) const SSH_KEY_TEXTS: Names = &[
+    "host",
+    "user",
+    "private_key",
+    "public_key",
+    "password",
+    "additional_information",
+    "ip",
+];
+pub(super) const ACCESS_KEY_TEXTS: Names = &["access_key_id", "secret_access_key"];
+pub(super) const ACCESS_KEY_LABELS: Names = &["access_key_id_label", "secret_access_key_label"];
 
 /// What [`Strictness::Strict`](super::Strictness::Strict) takes.
 pub fn strict() -> Shape {

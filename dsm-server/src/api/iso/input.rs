@@ -4,12 +4,14 @@
     reason = "as the vault's fields have it: left as they are, removed or set"
 )]
 
+mod shapes;
+
 use chrono::{DateTime, NaiveDateTime, SubsecRound as _, Utc};
 use dsm_core::access::{AuthenticationMethod, CredentialProfile};
 use dsm_core::secret::{DataPatch, RenewalInterval};
 use dsm_core::time::Timestamp;
 use dsm_core::vault::FieldError;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::api::data::{self, Strictness};
 use crate::api::status::{Failure, Kind};
@@ -47,7 +49,7 @@ pub(super) fn body_of<T>(read: impl FnOnce(Input) -> T) -> RequestBody {
         .iter()
         .map(|note| Note {
             shape: if note.required {
-                Shape::fixed(json!({"type": "string", "minLength": 1}))
+                shapes::filled()
             } else {
                 Shape::text()
             },
@@ -109,7 +111,7 @@ impl Input {
 
     /// A text that must be given and must not be empty.
     pub(super) fn required(&mut self, names: Names) -> Option<String> {
-        self.notes.add(names[0], true, || scalar(false));
+        self.notes.add(names[0], true, || shapes::scalar(false));
         let text = self.fields.required_text(names);
         let text = text.map(|text| Some(text.into_owned()));
         self.checked(text)
@@ -117,7 +119,7 @@ impl Input {
 
     /// A text; `None` when absent or null.
     pub(super) fn text(&mut self, names: Names) -> Option<String> {
-        self.text_of(names, || scalar(true))
+        self.text_of(names, || shapes::scalar(true))
     }
 
     /// A text of a certain shape, which the caller checks; `None` when absent or null.
@@ -141,14 +143,14 @@ impl Input {
 
     /// A boolean; `None` when absent, null or empty.
     pub(super) fn boolean(&mut self, names: Names) -> Option<bool> {
-        self.notes.add(names[0], false, boolean);
+        self.notes.add(names[0], false, shapes::boolean);
         let flag = self.fields.boolean(names);
         self.checked(flag)
     }
 
     /// A list of texts; `None` when absent or null.
     pub(super) fn list(&mut self, names: Names) -> Option<Vec<String>> {
-        self.notes.add(names[0], false, list);
+        self.notes.add(names[0], false, shapes::list);
         let list = self.fields.list(names);
         self.checked(list)
     }
@@ -163,7 +165,7 @@ impl Input {
 
     /// An instant, which the empty text removes: `YYYY-MM-DD HH:MM:SS`, UTC, or RFC 3339.
     pub(super) fn instant(&mut self, names: Names) -> Option<Option<Timestamp>> {
-        let text = self.text_of(names, instants)?;
+        let text = self.text_of(names, shapes::instants)?;
         let text = text.trim();
         if text.is_empty() {
             return Some(None);
@@ -177,7 +179,7 @@ impl Input {
 
     /// A timer: absent, null and the empty text leave it, `[]`, 0 and false turn it off.
     pub(super) fn timer(&mut self, names: Names) -> Option<Option<RenewalInterval>> {
-        let value = self.value(names, timers)?;
+        let value = self.value(names, shapes::timers)?;
         let Some(timer) = timer(&value) else {
             let message = "must be a whole number of minutes from 10 to 525600, or 0 for never";
             self.reject(names[0], message);
@@ -204,7 +206,7 @@ impl Input {
 
     /// How clients authenticate; `None` when absent, null or empty.
     pub(super) fn method(&mut self, names: Names) -> Option<AuthenticationMethod> {
-        let text = self.text_of(names, methods)?;
+        let text = self.text_of(names, shapes::methods)?;
         if text.is_empty() {
             return None;
         }
@@ -226,7 +228,7 @@ impl Input {
 
     /// A list of `{device, profile}`, in a form as JSON; `None` when absent, null or empty.
     pub(super) fn profiles(&mut self, names: Names) -> Option<Vec<CredentialProfile>> {
-        let value = match self.value(names, profile_lists)? {
+        let value = match self.value(names, shapes::profile_lists)? {
             Value::Null => return None,
             Value::String(text) if text.trim().is_empty() => return None,
             Value::String(text) => json::read(text.as_bytes()).unwrap_or_default(),
@@ -239,78 +241,6 @@ impl Input {
         }
         profiles
     }
-}
-
-/// A single value: numbers and booleans count as their JSON text.
-fn scalar(or_null: bool) -> Shape {
-    Shape::fixed(if or_null {
-        json!({"type": ["string", "number", "boolean", "null"]})
-    } else {
-        json!({"type": ["string", "number", "boolean"], "minLength": 1})
-    })
-}
-
-fn boolean() -> Shape {
-    let words = ["", "true", "false", "1", "0", "yes", "no", "on", "off"];
-    Shape::fixed(json!({
-        "anyOf": [{"type": ["boolean", "null"]}, {"enum": [0, 1]}, {"enum": words}],
-    }))
-}
-
-fn list() -> Shape {
-    let item = json!({"type": ["string", "number", "boolean"]});
-    Shape::fixed(json!({
-        "description": "A list, or its items with commas between them",
-        "anyOf": [
-            {"type": "array", "items": item},
-            {"type": ["string", "number", "boolean", "null"]},
-        ],
-    }))
-}
-
-fn instants() -> Shape {
-    let form = r"^\s*(\d{4}-\d\d-\d\d[ Tt]\d\d:\d\d:\d\d\S*)?\s*$";
-    Shape::fixed(json!({
-        "description": "YYYY-MM-DD HH:MM:SS in UTC, RFC 3339, or an empty text for none",
-        "type": ["string", "null"],
-        "pattern": form,
-    }))
-}
-
-fn timers() -> Shape {
-    let (min, max) = (RenewalInterval::MIN, RenewalInterval::MAX);
-    Shape::fixed(json!({
-        "description": "Minutes; 0, false or an empty list turn it off, an empty text or null \
-                        leave it",
-        "anyOf": [
-            {"type": "integer", "minimum": min, "maximum": max},
-            {"type": "string", "pattern": r"^\s*(|\[\]|[Ff][Aa][Ll][Ss][Ee]|\+?[0-9]+)\s*$"},
-            {"enum": [0, false, null, []]},
-        ],
-    }))
-}
-
-fn methods() -> Shape {
-    Shape::fixed(json!({
-        "anyOf": [{"enum": ["OAuth 2.0", "OAuth 1.0", "AWS"]}, {"type": ["string", "null"]}],
-    }))
-}
-
-fn profile_lists() -> Shape {
-    let text = json!({"type": "string"});
-    Shape::fixed(json!({
-        "anyOf": [
-            {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "properties": {"device": text, "profile": text},
-                    "required": ["device", "profile"],
-                },
-            },
-            {"type": ["string", "null"]},
-        ],
-    }))
 }
 
 fn instant(text: &str) -> Option<Timestamp> {
