@@ -92,7 +92,7 @@ impl Conformance {
         if !content.contains_key(&content_type) {
             return Err(format!("the media type {content_type} is not described"));
         }
-        if !content_type.ends_with("json") {
+        if !is_json(&content_type) {
             return Ok(());
         }
         let body: Value = serde_json::from_slice(exchange.body).map_err(|e| e.to_string())?;
@@ -120,7 +120,7 @@ impl Conformance {
             expect(iso || known(name), "a parameter that is not described")?;
         }
         let sent_type = exchange.sent_type.unwrap_or_default();
-        if exchange.sent.is_empty() || !sent_type.ends_with("json") || exchange.method == "GET" {
+        if exchange.sent.is_empty() || !is_json(sent_type) || exchange.method == "GET" {
             return Ok(());
         }
         let media_type = escaped(sent_type);
@@ -228,6 +228,11 @@ fn close(schema: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(close),
         _ => {}
     }
+}
+
+/// Whether a body of this type is one JSON text.
+fn is_json(media_type: &str) -> bool {
+    media_type == "application/json" || media_type.ends_with("+json")
 }
 
 /// A name as a part of a JSON pointer.
