@@ -64,6 +64,7 @@ pub mod crypto;
 pub mod entropy;
 pub mod id;
 pub mod provider;
+pub mod renewal;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod secret;

@@ -5,7 +5,7 @@
 //!
 //! | variable | what it counts | read by |
 //! |---|---|---|
-//! | `DSM_CASES` | random cases of a test | `decide`, `envelope`, `forwarded`, `openapi`, `sealing` |
+//! | `DSM_CASES` | random cases of a test | `decide`, `envelope`, `forwarded`, `openapi`, `renewal`, `sealing` |
 //! | `DSM_CYCLES` | rounds of breaking and recovering | `kill`, `cut`, `failover`, `disk-full` |
 //! | `DSM_RECORDS` | records of a vault that is moved | `migrate` |
 //! | `DSM_REQUESTS` | requests of each sort that are timed | `timing` |
@@ -47,6 +47,8 @@ enum Name {
     Timing,
     /// Clients that connect and do not go on: they are closed, and disturb nobody
     HalfOpen,
+    /// Rotations of credentials under random events: nobody is locked out
+    Renewal,
     /// Every store against the memory store under random operations
     Stores,
     /// `kill -9` of a server or of its database under load: nothing acknowledged is lost
@@ -112,6 +114,12 @@ const CAMPAIGNS: &[Campaign] = &[
         tests: &["-p", "dsm-tests", "--test", "half_open"],
         server: true,
         env: &[("DSM_SOCKETS", "1000")],
+    },
+    Campaign {
+        name: Name::Renewal,
+        tests: &["-p", "dsm-core", "--lib", "renewal::"],
+        server: false,
+        env: &[("DSM_CASES", "1000000")],
     },
     Campaign {
         name: Name::Stores,
