@@ -78,6 +78,10 @@ ids! {
     OperatorId;
     /// An environment, system, engine, application type or line of business.
     RegistryId;
+    /// A target: a system whose credentials are managed.
+    TargetId;
+    /// An attempt to rotate a credential.
+    AttemptId;
 }
 
 #[cfg(test)]

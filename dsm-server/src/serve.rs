@@ -33,6 +33,8 @@ const JOBS: usize = 100;
 /// How often what ended is removed, and how much at a time.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 const SWEPT: usize = 500;
+/// How many credentials are rotated at the same time, on all targets together.
+const ROTATIONS: usize = 32;
 
 /// What is served.
 #[derive(Debug)]
@@ -54,6 +56,7 @@ pub struct Server {
     vault: Arc<Vault>,
     working: JoinHandle<()>,
     reloading: Option<JoinHandle<()>>,
+    rotating: JoinHandle<()>,
     stop: watch::Sender<bool>,
 }
 
@@ -89,12 +92,14 @@ impl Server {
         add_gauges(&metrics, &running, &vault);
         let reloading = tls.map(|tls| watch_tls(&metrics, tls)).transpose()?;
         let (stop, stopped) = watch::channel(false);
+        let rotating = tokio::spawn(rotate(Arc::clone(&vault), stopped.clone()));
         let working = tokio::spawn(work(Arc::clone(&vault), stopped));
         Ok(Self {
             running,
             vault,
             working,
             reloading,
+            rotating,
             stop,
         })
     }
@@ -125,6 +130,7 @@ impl Server {
         // The receiver is gone when the work has ended by a panic, which is logged.
         let _ = self.stop.send(true);
         let _ = self.working.await;
+        let _ = self.rotating.await;
         self.vault.close().await;
         tracing::info!("stopped");
     }
@@ -260,6 +266,14 @@ async fn work(vault: Arc<Vault>, mut stop: watch::Receiver<bool>) {
             Ok(()) | Err(_) => {}
         }
     }
+}
+
+/// Rotates what is due until it is told to stop, apart from the other work: targets may be slow.
+async fn rotate(vault: Arc<Vault>, mut stop: watch::Receiver<bool>) {
+    let stopped = async move {
+        let _ = stop.changed().await;
+    };
+    vault.renew_until(ROTATIONS, stopped).await;
 }
 
 async fn round(vault: &Vault, sweep: bool, stop: &watch::Receiver<bool>) -> Result<(), Error> {

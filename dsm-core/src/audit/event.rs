@@ -140,6 +140,10 @@ pub enum ObjectKind {
     LineOfBusiness,
     /// The audit trail.
     Audit,
+    /// A system whose credentials are managed.
+    Target,
+    /// An attempt to rotate a credential.
+    Attempt,
 }
 
 impl ObjectKind {
@@ -159,6 +163,8 @@ impl ObjectKind {
             Self::ApplicationType => "application_type",
             Self::LineOfBusiness => "line_of_business",
             Self::Audit => "audit",
+            Self::Target => "target",
+            Self::Attempt => "attempt",
         }
     }
 }
@@ -265,6 +271,24 @@ operations! {
     TrimVersions = "secret.versions.trim",
     /// An entry of the error history.
     RecordError = "secret.error",
+    /// Somebody asked for new credentials of a secret.
+    RotateSecret = "secret.rotate",
+    /// A worker went on with a rotation: it opens what it needs and touches the target.
+    RenewSecret = "secret.renew",
+    /// A rotated credential came to be served; a new version.
+    PromoteSecret = "secret.promote",
+    /// Somebody settled a rotation.
+    SettleRotation = "secret.rotation.settle",
+    /// Targets were looked at.
+    ViewTarget = "target.view",
+    /// A target was made.
+    CreateTarget = "target.create",
+    /// A target was changed.
+    UpdateTarget = "target.update",
+    /// A target was deleted.
+    DeleteTarget = "target.delete",
+    /// The admin credential of a target was tried.
+    TestTarget = "target.test",
     /// Applications were looked at.
     ViewApplication = "application.view",
     /// An application was made.
@@ -343,7 +367,9 @@ mod tests {
                 ObjectKind::Engine => Some(ObjectKind::ApplicationType),
                 ObjectKind::ApplicationType => Some(ObjectKind::LineOfBusiness),
                 ObjectKind::LineOfBusiness => Some(ObjectKind::Audit),
-                ObjectKind::Audit => None,
+                ObjectKind::Audit => Some(ObjectKind::Target),
+                ObjectKind::Target => Some(ObjectKind::Attempt),
+                ObjectKind::Attempt => None,
             };
         }
     }

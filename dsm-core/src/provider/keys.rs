@@ -36,7 +36,8 @@ pub trait AccountKeys: Send + Sync {
         account: &str,
     ) -> Result<Vec<KeyState>, ProviderError>;
 
-    /// Whether this key logs in as this account, found out by logging in.
+    /// Whether this key logs in as this account, found out by logging in. The id of a key that is
+    /// made on this side may be empty.
     async fn log_in(
         &self,
         target: &Target,

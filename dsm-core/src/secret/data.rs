@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::text::sealed_form;
-use super::{OutputMap, SecretText, output};
+use super::{ItemKind, Managed, ManagedItem, OutputMap, SecretText, output};
 
 /// The values of one version of a secret, by kind.
 ///
@@ -66,6 +66,9 @@ pub struct Credential {
     /// Output names.
     #[serde(default)]
     pub labels: Labels,
+    /// Which account on which target it is of, where it is managed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<Managed>,
 }
 
 /// An SSH key pair of an account.
@@ -95,6 +98,9 @@ pub struct SshKey {
     /// Output names.
     #[serde(default)]
     pub labels: Labels,
+    /// Which account on which target it is of, where it is managed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<Managed>,
 }
 
 /// An account made from a dynamic provisioning profile.
@@ -142,6 +148,9 @@ pub struct AccessKey {
     /// Output name in place of `secret_access_key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_access_key_label: Option<String>,
+    /// Which account on which target it is of, where it is managed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<Managed>,
 }
 
 /// The value of a key/value pair: a sensitive text or null.
@@ -208,6 +217,14 @@ pub enum DataError {
         item: String,
         /// The name.
         name: String,
+    },
+    /// A managed item is not one that could be rotated.
+    #[error("{item}: {message}")]
+    Managed {
+        /// Where.
+        item: String,
+        /// What is wrong.
+        message: &'static str,
     },
 }
 
@@ -277,6 +294,27 @@ impl DataPatch {
                 .ephemeral_credentials
                 .as_ref()
                 .is_some_and(|items| !items.is_empty())
+    }
+
+    /// The items whose credentials are managed, of the kinds that it names.
+    pub(crate) fn managed(&self) -> Vec<ManagedItem> {
+        let credentials = self.credentials.iter().flatten();
+        let ssh_keys = self.ssh_keys.iter().flatten();
+        let access_keys = self.access_keys.iter().flatten();
+        let credentials = credentials.filter_map(ManagedItem::of_credential);
+        credentials
+            .chain(ssh_keys.filter_map(ManagedItem::of_ssh_key))
+            .chain(access_keys.filter_map(ManagedItem::of_access_key))
+            .collect()
+    }
+
+    /// Whether it names this kind.
+    pub(crate) fn replaces(&self, kind: ItemKind) -> bool {
+        match kind {
+            ItemKind::Credential => self.credentials.is_some(),
+            ItemKind::SshKey => self.ssh_keys.is_some(),
+            ItemKind::AccessKey => self.access_keys.is_some(),
+        }
     }
 
     /// Whether it brings cloud access keys.
@@ -386,7 +424,7 @@ impl SecretData {
         for name in self.key_values.keys() {
             check_names("key_value", &[name])?;
         }
-        Ok(())
+        self.check_managed()
     }
 }
 

@@ -7,6 +7,7 @@
 mod compare;
 mod data;
 mod identity;
+mod managed;
 mod output;
 mod renewal;
 mod text;
@@ -19,9 +20,11 @@ pub use self::data::{
     KeyValue, Labels, SecretData, SshKey,
 };
 pub use self::identity::{Identity, IdentityError};
+pub use self::managed::{ItemKind, Managed, ManagedItem};
 pub use self::output::{OutputMap, OutputValue};
 pub use self::renewal::{Renewal, RenewalError, RenewalInterval};
 pub use self::text::SecretText;
+pub(crate) use self::text::sealed_form;
 use crate::id::RegistryId;
 use crate::time::Timestamp;
 
@@ -59,6 +62,9 @@ pub struct Secret {
     pub oldest: u64,
     /// How many items of each kind it holds.
     pub items: ItemCounts,
+    /// Those of its items whose credentials are managed on a target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub managed: Vec<ManagedItem>,
     /// When its values were destroyed, if they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destroyed_at: Option<Timestamp>,
@@ -108,6 +114,16 @@ pub struct SecretError {
     /// Which item of the data, such as `credentials[0]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<String>,
-    /// What happened. Never holds a value.
+    /// What happened, for a target in its own words. Never holds a value.
     pub message: String,
+    /// The step of a rotation, such as `change`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// How a rotation failed: `refused`, `unavailable`, `outcome_unknown`, `rejected` or
+    /// `needs_operator`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// When it is tried again, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try_at: Option<Timestamp>,
 }

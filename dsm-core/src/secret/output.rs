@@ -189,6 +189,7 @@ mod tests {
             additional_information: Some("i".into()),
             ip: Some("1.2.3.4".into()),
             labels: Labels::default(),
+            managed: None,
         };
         SecretData {
             credentials: vec![credential()],
@@ -211,6 +212,7 @@ mod tests {
                 ttl: None,
                 access_key_id_label: None,
                 secret_access_key_label: None,
+                managed: None,
             }],
             key_values: [
                 ("A".to_owned(), KeyValue(Some("1".into()))),

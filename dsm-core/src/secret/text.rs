@@ -52,11 +52,11 @@ impl fmt::Debug for SecretText {
 }
 
 /// Only for the sealed form: `#[serde(with = "text::sealed_form")]`.
-pub(super) mod sealed_form {
+pub(crate) mod sealed_form {
     use super::{Deserialize, Deserializer, SecretText, Serializer};
 
     #[allow(clippy::ref_option, reason = "the signature that serde calls")]
-    pub(in crate::secret) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         text: &Option<SecretText>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -66,7 +66,7 @@ pub(super) mod sealed_form {
         }
     }
 
-    pub(in crate::secret) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<SecretText>, D::Error> {
         Ok(Option::<String>::deserialize(deserializer)?.map(SecretText::new))

@@ -108,6 +108,8 @@ fn kind_name(kind: ObjectKind) -> &'static str {
         ObjectKind::ApplicationType => "application type",
         ObjectKind::LineOfBusiness => "line of business",
         ObjectKind::Audit => "audit record",
+        ObjectKind::Target => "target",
+        ObjectKind::Attempt => "attempt",
     }
 }
 

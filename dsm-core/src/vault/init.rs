@@ -1,6 +1,6 @@
 //! Making a vault, and opening it again.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use super::client::Bearers;
 use super::error::OpenError;
 use super::record::Records;
 use super::registry::{ENGINES, Registry, RegistryEntry};
+use super::rotation::Turns;
 use super::sealing::{Sealing, SealingOptions};
 use super::{Vault, kind};
 use crate::audit::{
@@ -46,6 +47,19 @@ pub struct VaultOptions {
     pub auto_register: bool,
     /// How sensitive values are sealed to the keys of authorizations.
     pub sealing: SealingOptions,
+    /// How long a credential that was rotated away stays good. Default: the larger of the token
+    /// lifetime and five minutes. It never outlasts the interval of its timer.
+    pub rotation_overlap: Option<Duration>,
+    /// How many rotations this vault works on at the same time on one target. Default: 4.
+    pub rotations_per_target: NonZeroUsize,
+}
+
+impl VaultOptions {
+    /// How long a credential that was rotated away stays good, unless asked for otherwise.
+    pub fn overlap(&self) -> Duration {
+        let usual = self.token_lifetime.max(Duration::from_mins(5));
+        self.rotation_overlap.unwrap_or(usual)
+    }
 }
 
 impl Default for VaultOptions {
@@ -56,6 +70,8 @@ impl Default for VaultOptions {
             retained_versions: NonZeroU32::new(100).expect("100 is not zero"),
             auto_register: false,
             sealing: SealingOptions::default(),
+            rotation_overlap: None,
+            rotations_per_target: NonZeroUsize::new(4).expect("4 is not zero"),
         }
     }
 }
@@ -90,6 +106,8 @@ pub struct VaultBuilder {
     audit: AuditPlace,
     options: VaultOptions,
     providers: Providers,
+    #[cfg(feature = "testing")]
+    fail_points: Option<Arc<crate::testing::FailPoints>>,
 }
 
 impl VaultBuilder {
@@ -102,6 +120,8 @@ impl VaultBuilder {
             audit: AuditPlace::Store,
             options: VaultOptions::default(),
             providers: Providers::default(),
+            #[cfg(feature = "testing")]
+            fail_points: None,
         }
     }
 
@@ -132,6 +152,13 @@ impl VaultBuilder {
     /// Adds a provider, by the name under which targets choose it.
     pub fn provider(mut self, name: impl Into<String>, provider: Arc<dyn Provider>) -> Self {
         self.providers = self.providers.with(name, provider);
+        self
+    }
+
+    /// Where workers die in a test.
+    #[cfg(feature = "testing")]
+    pub fn fail_points(mut self, points: Arc<crate::testing::FailPoints>) -> Self {
+        self.fail_points = Some(points);
         self
     }
 
@@ -241,6 +268,9 @@ impl VaultBuilder {
             sealing: Sealing::new(&self.options.sealing),
             options: self.options,
             providers: self.providers,
+            turns: Turns::default(),
+            #[cfg(feature = "testing")]
+            fail_points: self.fail_points,
             bearers: Bearers::new(100_000),
             committing: Arc::default(),
         })

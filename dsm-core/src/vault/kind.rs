@@ -19,6 +19,8 @@ pub(crate) const SECRET_ERROR: Kind = Kind(14);
 pub(crate) const ONCE: Kind = Kind(15);
 pub(crate) const ATTACHMENT: Kind = Kind(16);
 pub(crate) const SEALING_KEY: Kind = Kind(17);
+pub(crate) const TARGET: Kind = Kind(22);
+pub(crate) const ATTEMPT: Kind = Kind(25);
 
 /// What is remembered of a transfer into the store while it is not finished. Not sealed.
 pub(crate) const TRANSFER: Kind = Kind(u16::MAX);
@@ -41,7 +43,14 @@ pub(crate) const SEALED: &[Kind] = &[
     ONCE,
     ATTACHMENT,
     SEALING_KEY,
+    TARGET,
+    ATTEMPT,
 ];
 
 /// A secret's values are to be destroyed; the subject is its id.
 pub(crate) const EXPIRE_SECRET: Topic = Topic(1);
+/// A timer of a secret is due, or a rotation under way; the subject is four times the secret's id
+/// and the timer's number.
+pub(crate) const ROTATE: Topic = Topic(2);
+/// What a rotation replaced is to be retired; the subject is the attempt's id.
+pub(crate) const RETIRE: Topic = Topic(4);

@@ -25,8 +25,10 @@ mod record;
 mod register;
 mod registry;
 mod rotate;
+mod rotation;
 mod sealing;
 mod secret;
+mod target;
 mod version;
 mod worker;
 mod writing;
@@ -56,10 +58,14 @@ pub use self::record::{Entity, Listing, Stored, Terms};
 pub use self::register::{Registered, Registration};
 pub use self::registry::{Registry, RegistryEntry, RegistryPatch};
 pub use self::rotate::Rotation;
+#[cfg(feature = "testing")]
+pub use self::rotation::FAIL_POINTS;
+pub use self::rotation::{Attempt, Cause, Method, Plan, Promotion, Renewed, Tried};
 pub use self::sealing::SealingOptions;
 pub use self::secret::{
     RenewalFields, SecretErrorEntry, SecretFields, SecretFilter, SecretVersion,
 };
+pub use self::target::{AdminCredential, NewAdmin, TargetEntry, TargetFields};
 pub use self::worker::Worked;
 pub use self::writing::Written;
 use crate::audit::{Operation, Trail};
@@ -83,6 +89,9 @@ pub struct Vault {
     entropy: Arc<dyn Entropy>,
     options: VaultOptions,
     providers: Providers,
+    turns: rotation::Turns,
+    #[cfg(feature = "testing")]
+    fail_points: Option<Arc<crate::testing::FailPoints>>,
     bearers: client::Bearers,
     sealing: sealing::Sealing,
     /// Held for reading by every commit under way.

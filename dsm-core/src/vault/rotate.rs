@@ -3,13 +3,15 @@
 use super::error::{Error, OpenError};
 use super::init::{KEYRING_RECORD, find_vault_record};
 use super::record::{frame, unframe};
+use super::rotation::candidate_place;
 use super::sealing::private_key_place;
 use super::secret::value_place;
+use super::target::admin_place;
 use super::{Vault, kind};
 use crate::access::Permission;
 use crate::audit::{ObjectKind, ObjectRef, Operation};
 use crate::crypto::{CryptoError, RootKeyId, root_key_id};
-use crate::id::SecretId;
+use crate::id::{AttemptId, SecretId, TargetId};
 use crate::store::{ChangeSet, Kind, Page, Query, Record, StoreError};
 
 /// How far a rotation is.
@@ -184,6 +186,8 @@ impl Vault {
                     .decode::<super::secret::SecretVersion>(record)?;
                 value_place(sealer, version.secret)
             }
+            kind::TARGET => admin_place(sealer, TargetId(record.key.id)),
+            kind::ATTEMPT => candidate_place(sealer, AttemptId(record.key.id)),
             kind::CLIENT => sealer.context("client secret", kind::CLIENT.0, record.key.id),
             kind::SEALING_KEY => private_key_place(sealer, record.key.id),
             _ => return Err(Error::damaged(record.key, CryptoError::UnsupportedFormat)),

@@ -213,6 +213,9 @@ impl Vault {
             operation: "seal".to_owned(),
             item: Some(refusal.item),
             message: refusal.message.clone(),
+            step: None,
+            kind: None,
+            next_try_at: None,
         };
         // The refusal stands, whatever becomes of the entry.
         if let Err(error) = self.record_secret_error(secret, error).await {

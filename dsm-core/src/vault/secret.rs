@@ -6,6 +6,7 @@ mod errors;
 mod expiry;
 mod fields;
 mod permits;
+mod timers;
 mod values;
 mod versions;
 
@@ -13,7 +14,7 @@ use std::ops::Bound;
 
 pub(crate) use self::draft::Revision;
 use self::entity::{ENABLED, ENGINE, ENVIRONMENT, HAS_ERROR, NAME, TAG};
-pub(crate) use self::entity::{IDENTITY, NUMBER as VERSION_NUMBER, OF_SECRET, version_key};
+pub(crate) use self::entity::{IDENTITY, NUMBER as VERSION_NUMBER, OF_SECRET, TARGET, version_key};
 pub use self::entity::{SecretErrorEntry, SecretVersion};
 pub use self::fields::{RenewalFields, SecretFields, SecretFilter};
 pub(crate) use self::values::value_place;
@@ -21,6 +22,7 @@ use super::act::Caller;
 use super::error::Error;
 use super::record::{Listing, Stored};
 use super::registry::Registry;
+use super::rotation::{Timer, renewal_job};
 use super::{Vault, check, kind};
 use crate::access::Permission;
 use crate::audit::{ObjectKind, ObjectRef, Operation};
@@ -198,7 +200,10 @@ impl Vault {
                 subject: id.into(),
             });
         let event = caller.event(self, operation, old.object());
-        for kind in [kind::SECRET_VERSION, kind::SECRET_ERROR] {
+        for timer in Timer::ALL {
+            set = set.remove_job(renewal_job(id, timer));
+        }
+        for kind in [kind::SECRET_VERSION, kind::SECRET_ERROR, kind::ATTEMPT] {
             let query =
                 Query::new(kind).with(self.records.term(kind, OF_SECRET, id.0.to_be_bytes()));
             let mut page = Page::first(500);
@@ -242,6 +247,7 @@ impl Vault {
         if old.status(self.clock.now()) == crate::secret::Status::Expired {
             return Err(Error::Conflict("the secret has expired".to_owned()));
         }
+        self.refuse_while_rotating(&old, &fields.data).await?;
         let draft = self.check_fields(&old, fields).await?;
         if draft.is_idle(&old) {
             drop(

@@ -3,13 +3,14 @@
 use super::act::{Caller, event};
 use super::error::Error;
 use super::record::{Listing, Stored};
+use super::rotation::Attempt;
 use super::secret::{OF_SECRET, Revision, SecretVersion, VERSION_NUMBER, version_key};
 use super::{Vault, kind};
 use crate::access::Permission;
 use crate::audit::{Actor, ObjectKind, ObjectRef, Operation};
 use crate::id::SecretId;
 use crate::secret::{Comparison, OutputMap, Secret, SecretData, Status, compare};
-use crate::store::{ChangeSet, JobKey, Lease, Page, Query, Settlement};
+use crate::store::{ChangeSet, JobKey, Lease, Page, Query, RecordKey, Settlement};
 use crate::time::Timestamp;
 
 impl Vault {
@@ -122,7 +123,9 @@ impl Vault {
         let event = caller.event(self, operation, old.object());
         let event = event.with_changes(revision.changes(&old));
         let act = self.act(permit, vec![event]).await?;
-        let data = self.unseal(&act, id, &version.snapshot, version.sealed_value.as_deref())?;
+        let mut data = self.unseal(&act, id, &version.snapshot, version.sealed_value.as_deref())?;
+        let sealed = old.sealed_value.as_deref();
+        data.keep_managed(self.unseal(&act, id, &old, sealed)?);
         revision.data = Some(data);
         let by = &caller.operator.name;
         let Some((new, set)) = self.next_version(&act, &old, revision, by).await? else {
@@ -254,6 +257,7 @@ impl Vault {
         let content = Secret {
             expires_at,
             destroyed_at,
+            managed: Vec::new(),
             ..Secret::clone(old)
         };
         let mut new = self.records.revise(old, content, by);
@@ -263,6 +267,16 @@ impl Vault {
             .records
             .term(kind::SECRET_VERSION, OF_SECRET, old.id.0.to_be_bytes());
         let query = Query::new(kind::SECRET_VERSION).with(term);
+        let attempts = self
+            .records
+            .term(kind::ATTEMPT, OF_SECRET, old.id.0.to_be_bytes());
+        let attempts = Query::new(kind::ATTEMPT).with(attempts);
+        for attempt in self.records.list_all::<Attempt>(&attempts).await? {
+            if !attempt.progress.state.is_over() {
+                let key = RecordKey::new(kind::ATTEMPT, attempt.id);
+                set = set.delete(key, attempt.revision);
+            }
+        }
         for version in self.records.list_all::<SecretVersion>(&query).await? {
             let snapshot = Secret {
                 destroyed_at,
@@ -293,12 +307,20 @@ impl Vault {
         self.secret(id).await.map(|_| ())
     }
 
-    async fn version(&self, id: SecretId, number: u64) -> Result<Stored<SecretVersion>, Error> {
+    /// A version, if it is kept.
+    pub(crate) async fn version_if(
+        &self,
+        id: SecretId,
+        number: u64,
+    ) -> Result<Option<Stored<SecretVersion>>, Error> {
         let key = version_key(id, number);
-        let found = self
-            .records
+        self.records
             .find_by(kind::SECRET_VERSION, VERSION_NUMBER, key)
-            .await?;
+            .await
+    }
+
+    async fn version(&self, id: SecretId, number: u64) -> Result<Stored<SecretVersion>, Error> {
+        let found = self.version_if(id, number).await?;
         found.ok_or(Error::NotFound(ObjectKind::Secret))
     }
 }

@@ -52,10 +52,10 @@ impl Vault {
         Ok(worked)
     }
 
-    /// Removes tokens and remembered calls that ended a while ago, at most `limit` of each.
+    /// Removes tokens, remembered calls and rotations that ended a while ago, at most `limit` of each.
     pub async fn sweep(&self, limit: usize) -> Result<Worked, Error> {
         let mut worked = Worked::default();
-        for kind in [kind::TOKEN, kind::ONCE] {
+        for kind in [kind::TOKEN, kind::ONCE, kind::ATTEMPT] {
             worked.swept += self.sweep_kind(kind, limit).await?;
         }
         Ok(worked)
@@ -103,6 +103,9 @@ impl Vault {
             at: now,
             operation: "expire".to_owned(),
             item: None,
+            step: None,
+            kind: None,
+            next_try_at: Some(now + RETRY),
             message: format!("the values could not be destroyed yet: {error}"),
         };
         if let Ok(Some(secret)) = self.records.find::<Secret>(kind::SECRET, id.into()).await

@@ -141,6 +141,7 @@ impl Vault {
         let permit = self
             .decide(principal, request, operation, Some(object.clone()))
             .await?;
+        Self::refuse_managed(&old, &fields.data)?;
         let ip = principal.origin().ip;
         let event = event(self, principal.actor(), ip, operation, Some(object));
         if let Err(error) = self.check_sealable(&permit, &fields.data).await {

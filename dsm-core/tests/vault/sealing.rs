@@ -80,6 +80,7 @@ fn everything() -> SecretData {
             ttl: Some(60),
             access_key_id_label: None,
             secret_access_key_label: None,
+            managed: None,
         }],
         key_values: [
             ("A".to_owned(), KeyValue(Some("canary-pair".into()))),

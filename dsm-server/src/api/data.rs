@@ -204,6 +204,7 @@ impl Reader {
             additional_information: self.text(&mut fields, "additional_information"),
             ip: self.text(&mut fields, "ip"),
             labels: self.labels(&mut fields),
+            managed: None,
         };
         self.done(&fields);
         self.done(&item);
@@ -222,6 +223,7 @@ impl Reader {
             additional_information: self.text(&mut fields, "additional_information"),
             ip: self.text(&mut fields, "ip"),
             labels: self.labels(&mut fields),
+            managed: None,
         };
         self.done(&fields);
         self.done(&item);
@@ -272,6 +274,7 @@ impl Reader {
             ttl: None,
             access_key_id_label,
             secret_access_key_label,
+            managed: None,
         })
     }
 

@@ -183,6 +183,7 @@ pub(super) fn builder(
         retained_versions: NonZeroU32::new(config.retention_versions).unwrap_or(NonZeroU32::MIN),
         auto_register: config.auto_register,
         sealing: config.sealing.clone(),
+        ..VaultOptions::default()
     };
     Vault::builder_dyn(store, keys).options(options)
 }

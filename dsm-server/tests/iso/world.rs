@@ -287,6 +287,7 @@ fn secret_fields() -> SecretFields {
                 ttl: None,
                 access_key_id_label: None,
                 secret_access_key_label: None,
+                managed: None,
             }]),
             key_values: Some(
                 [

@@ -393,11 +393,16 @@ impl AccountKeys for FakeTarget {
         account: &str,
         key: &Key,
     ) -> Result<LogIn, ProviderError> {
+        let id = if key.id.is_empty() {
+            self.key_id(key).unwrap_or_default()
+        } else {
+            key.id.clone()
+        };
         let check = |state: &mut State| {
             let held = state.accounts.get(account);
             let good = held.is_some_and(|account| {
                 let mut keys = account.keys.iter();
-                keys.any(|k| k.id == key.id && k.secret == key.secret.expose() && k.active)
+                keys.any(|k| k.id == id && k.secret == key.secret.expose() && k.active)
             });
             Ok(if good {
                 LogIn::Accepted

@@ -87,15 +87,21 @@ impl Vault {
             values_of: 1,
             oldest: 1,
             items: data.counts(),
+            managed: data.managed(),
             destroyed_at: None,
             has_error: false,
         };
+        self.check_managed(&mut errors, None, &blank.managed)
+            .await?;
         let content = self.write_metadata(blank, fields, &mut errors).await?;
         check::finish(errors)?;
         let mut stored = self.records.draft(content, by).await?;
         stored.sealed_value = Some(self.seal_data(stored.id, 1, &data).into());
         let version = self.version_of(&stored, by).await?;
-        let set = schedule_expiry(&stored, None, ChangeSet::default())
+        let set = schedule_expiry(&stored, None, ChangeSet::default());
+        let set = self
+            .schedule_renewals(&stored, None, set)
+            .await?
             .create(self.records.encode(&stored))
             .create(self.records.encode(&version));
         Ok(SecretDraft { stored, set })
@@ -115,6 +121,10 @@ impl Vault {
         } else {
             Some(checked(patch, &mut errors))
         };
+        if let Some(patch) = &patch {
+            self.check_managed(&mut errors, Some(old), &patch.managed())
+                .await?;
+        }
         let content = self
             .write_metadata(old.clone(), fields, &mut errors)
             .await?;

@@ -1,10 +1,12 @@
 //! What is kept of a secret, and under which terms it is found.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{ObjectKind, ObjectRef};
 use crate::id::SecretId;
-use crate::secret::{Secret, SecretError};
+use crate::secret::{ManagedItem, Secret, SecretError};
 use crate::store::Kind;
 use crate::time::Timestamp;
 use crate::vault::kind;
@@ -19,6 +21,8 @@ pub(crate) const ENVIRONMENT: &str = "environment";
 pub(crate) const TAG: &str = "tag";
 pub(crate) const ENABLED: &str = "enabled";
 pub(crate) const HAS_ERROR: &str = "has_error";
+pub(crate) const TARGET: &str = "target";
+pub(crate) const MANAGED: &str = "managed";
 
 impl Entity for Secret {
     type Id = SecretId;
@@ -38,6 +42,14 @@ impl Entity for Secret {
         terms.plain(HAS_ERROR, [u8::from(self.has_error)]);
         for tag in &self.tags {
             terms.plain(TAG, tag);
+        }
+        let targets: BTreeSet<&String> = self.managed.iter().map(|item| &item.target).collect();
+        for target in targets {
+            terms.plain(TARGET, target);
+        }
+        // Two secrets that change the same password would lock each other's readers out.
+        for claim in self.managed.iter().flat_map(ManagedItem::claims) {
+            terms.unique(MANAGED, claim);
         }
     }
 

@@ -58,11 +58,14 @@ impl Vault {
         content.version = number;
         let sealed = data.map(|data| {
             content.items = data.counts();
+            content.managed = data.managed();
             content.values_of = number;
             self.seal_data(old.id, number, &data)
         });
         let mut set = ChangeSet::default();
-        let kept = u64::from(self.options.retained_versions.get());
+        // What was rotated away is good until its overlap is over.
+        let least = if content.managed.is_empty() { 1 } else { 2 };
+        let kept = u64::from(self.options.retained_versions.get()).max(least);
         let mut trimmed = Vec::new();
         while content.version - content.oldest >= kept {
             set = self.drop_version(old.id, content.oldest, set).await?;
@@ -79,7 +82,10 @@ impl Vault {
             new.sealed_value = Some(sealed.into());
         }
         let version = self.version_of(&new, by).await?;
-        let set = schedule_expiry(&new, old.content.expires_at, set)
+        let set = schedule_expiry(&new, old.content.expires_at, set);
+        let set = self
+            .schedule_renewals(&new, Some(old), set)
+            .await?
             .update(self.records.encode(&new), old.revision)
             .create(self.records.encode(&version));
         Ok(Some((new, set)))
