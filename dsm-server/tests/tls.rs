@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use dsm_server::http::accept::{ConnectionLimits, Running, start};
 use dsm_server::http::call::{Call, Reply, Surface};
+use dsm_server::http::operation::{Credentials, Operation};
 use dsm_server::http::router::{Refusal, RequestLimits, Route, Router};
 use dsm_server::http::tls::{ClientCertificates, Tls, TlsFiles};
 use http::{Method, StatusCode};
@@ -29,6 +30,15 @@ async fn peer(_: Arc<()>, call: Call) -> Reply {
 
 async fn large(_: Arc<()>, _: Call) -> Reply {
     Reply::bytes(StatusCode::OK, "text/plain", vec![b'x'; 32 * 1024 * 1024])
+}
+
+fn route<H, F>(path: &'static str, handler: H) -> Route<()>
+where
+    H: Fn(Arc<()>, Call) -> F + Send + Sync + 'static,
+    F: Future<Output = Reply> + Send + 'static,
+{
+    let operation = Operation::new("a route of this test", Credentials::None);
+    Route::new(Method::GET, path, Surface::Health, path, operation, handler)
 }
 
 fn refuse(_: Surface, refusal: Refusal) -> Reply {
@@ -60,10 +70,7 @@ async fn server(limits: ConnectionLimits, clients: Clients) -> Server {
         clients: mode,
     });
     let tls = Arc::new(tls.expect("files that fit"));
-    let routes = vec![
-        Route::new(Method::GET, "/peer", Surface::Health, "peer", peer),
-        Route::new(Method::GET, "/large", Surface::Health, "large", large),
-    ];
+    let routes = vec![route("/peer", peer), route("/large", large)];
     let router = Router::new(Arc::new(()), routes, refuse, RequestLimits::default());
     let router = Arc::new(router.expect("a table"));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

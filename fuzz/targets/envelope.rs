@@ -31,5 +31,9 @@ fuzz_target!(|data: &[u8]| {
         sealed.truncate(place);
     }
     let opened = SEALER.open(&context, &sealed);
-    assert_eq!(opened.is_ok(), sealed == before, "only what was sealed opens");
+    assert_eq!(
+        opened.is_ok(),
+        sealed == before,
+        "only what was sealed opens"
+    );
 });

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use dsm_server::http::call::{Call, Peer};
 use dsm_server::http::form::Fields;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::Request;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 
 const TYPES: [&str; 4] = [
@@ -29,7 +29,11 @@ fuzz_target!(|data: &[u8]| {
             let there = fields.contains(names);
             let value = fields.value(names);
             assert!(there || matches!(value, Ok(None)));
-            let _ = (fields.text(names), fields.boolean(names), fields.list(names));
+            let _ = (
+                fields.text(names),
+                fields.boolean(names),
+                fields.list(names),
+            );
         }
     }
 });

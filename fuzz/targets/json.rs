@@ -5,8 +5,8 @@ use bytes::Bytes;
 use dsm_server::http::call::{Call, Peer};
 use dsm_server::http::fields::FieldReader;
 use dsm_server::http::json;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::Request;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -109,7 +109,7 @@ fn zero_is_no_limit_and_memory_is_bounded() {
     assert!(admit(&throttle, "192.0.2.1", "new", now()).is_ok());
     assert!(admit_client(&throttle, "192.0.2.1", "abc"));
 
-    let throttle = super::Throttle::new(ThrottleLimits::default());
+    let throttle = Throttle::new(ThrottleLimits::default());
     for n in 0..200_000_u32 {
         let ip = std::net::Ipv4Addr::from_bits(n).into();
         let source = throttle.source(ip, "x");

@@ -112,7 +112,8 @@ fn ip_of_v4(text: &str) -> Option<IpAddr> {
 fn is_port(text: &str) -> bool {
     let digits = text.chars().all(|c| "0123456789".contains(c));
     let number = text.chars().fold(0_u64, |number, c| {
-        number.saturating_mul(10) + u64::from(c.to_digit(10).unwrap_or(0))
+        let digit = u64::from(c.to_digit(10).unwrap_or(0));
+        number.saturating_mul(10).saturating_add(digit)
     });
     digits && !text.is_empty() && text.len() < 6 && number < 65_536
 }
@@ -427,7 +428,11 @@ fn peer() -> impl Strategy<Value = IpAddr> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases()))]
+    #![proptest_config(ProptestConfig {
+        cases: cases(),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn generated_chains_resolve_as_the_oracle_says((header, instances) in sent(), peer in peer()) {
