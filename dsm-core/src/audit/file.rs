@@ -1,6 +1,7 @@
 //! The trail on the server's own disk: JSON lines in segments.
 
 mod disk;
+mod pace;
 mod read;
 pub(super) mod segment;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use self::disk::{Disk, Medium, Plain};
+use self::pace::Pace;
 use self::read::Mark;
 use super::{AuditError, AuditSink, Batch, Head};
 use crate::crypto::Keyring;
@@ -64,14 +66,34 @@ impl FileSinkOptions {
 /// A batch is durable (`fdatasync`) before [`append`](AuditSink::append) returns. One process
 /// writes to a folder at a time. Opening it removes what a crash left incomplete at the end, checks
 /// the newest segment and goes on with its chain.
+///
+/// A disk that has been quick is written to on the thread that asks, if its runtime has others:
+/// handing a batch over and back costs more than such a sync.
 pub struct FileSink {
     server: ServerId,
     folder: PathBuf,
-    head: Arc<Mutex<Head>>,
+    writing: Arc<Writing>,
     // Where the last read ended, since the next one usually goes on there.
     mark: Arc<Mutex<Option<Mark>>>,
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the thread and those who write in its place share.
+struct Writing {
+    head: Mutex<Head>,
+    /// None when it is closed.
+    disk: Mutex<Option<Disk>>,
+    pace: Pace,
+}
+
+impl Writing {
+    fn append(&self, disk: &mut Option<Disk>, batch: &Batch) -> Result<(), AuditError> {
+        let disk = disk.as_mut().ok_or(AuditError::Closed)?;
+        let result = self.pace.time(|| disk.append(batch));
+        *lock(&self.head) = *disk.head();
+        result
+    }
 }
 
 enum Job {
@@ -93,20 +115,24 @@ impl FileSink {
     fn open_on(medium: Box<dyn Medium>, options: FileSinkOptions) -> Result<Self, AuditError> {
         let folder = options.folder.clone();
         let disk = Disk::open(medium, options)?;
-        let head = Arc::new(Mutex::new(*disk.head()));
         let server = disk.head().server;
+        let writing = Arc::new(Writing {
+            head: Mutex::new(*disk.head()),
+            disk: Mutex::new(Some(disk)),
+            pace: Pace::default(),
+        });
         let (jobs, queue) = channel();
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
             .spawn({
-                let head = Arc::clone(&head);
-                move || work(disk, &queue, &head)
+                let writing = Arc::clone(&writing);
+                move || work(&writing, &queue)
             })
             .map_err(|error| AuditError::io(&folder, error))?;
         Ok(Self {
             server,
             folder,
-            head,
+            writing,
             mark: Arc::default(),
             jobs: Mutex::new(Some(jobs)),
             thread: Mutex::new(Some(thread)),
@@ -131,18 +157,18 @@ impl FileSink {
 }
 
 /// Writes on a thread of its own: a sync that takes long holds up nothing else.
-fn work(mut disk: Disk, queue: &Receiver<Job>, head: &Mutex<Head>) {
+fn work(writing: &Writing, queue: &Receiver<Job>) {
     while let Ok(job) = queue.recv() {
         match job {
             Job::Append(batch, reply) => {
-                let result = disk.append(&batch);
-                *lock(head) = *disk.head();
+                let result = writing.append(&mut lock(&writing.disk), &batch);
                 // Who asked may have stopped waiting.
                 let _ = reply.send(result);
             }
             Job::Close(reply) => {
-                disk.finish();
-                drop(disk);
+                if let Some(mut disk) = lock(&writing.disk).take() {
+                    disk.finish();
+                }
                 let _ = reply.send(());
                 return;
             }
@@ -153,13 +179,19 @@ fn work(mut disk: Disk, queue: &Receiver<Job>, head: &Mutex<Head>) {
 #[async_trait]
 impl AuditSink for FileSink {
     async fn append(&self, batch: Arc<Batch>) -> Result<(), AuditError> {
+        if pace::others_go_on()
+            && self.writing.pace.is_quick()
+            && let Ok(mut disk) = self.writing.disk.try_lock()
+        {
+            return self.writing.append(&mut disk, &batch);
+        }
         let (reply, result) = oneshot::channel();
         self.send(Job::Append(batch, reply))?;
         result.await.unwrap_or(Err(AuditError::Closed))
     }
 
     async fn head(&self, server: ServerId) -> Result<Option<Head>, AuditError> {
-        let head = *lock(&self.head);
+        let head = *lock(&self.writing.head);
         Ok((head.server == server && head.sequence > 0).then_some(head))
     }
 
@@ -169,7 +201,7 @@ impl AuditSink for FileSink {
         from: u64,
         limit: usize,
     ) -> Result<Option<Arc<Batch>>, AuditError> {
-        let head = *lock(&self.head);
+        let head = *lock(&self.writing.head);
         if head.server != server || from > head.sequence || from == 0 {
             return Ok(None);
         }
@@ -212,7 +244,7 @@ impl fmt::Debug for FileSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileSink")
             .field("folder", &self.folder)
-            .field("head", &*lock(&self.head))
+            .field("head", &*lock(&self.writing.head))
             .finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use chrono::TimeDelta;
 use tempfile::TempDir;
@@ -302,7 +302,7 @@ impl Medium for Faulty {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_gives_no_receipt_and_is_left_behind_when_there_is_room() {
     let bench = Bench::new();
     let medium = Faulty::default();
@@ -332,27 +332,27 @@ async fn a_full_disk_gives_no_receipt_and_is_left_behind_when_there_is_room() {
     assert_eq!(bench.segments().len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_failed_sync_a_new_segment_takes_over() {
     let bench = Bench::new();
     let medium = Faulty::default();
     let trail = bench.start_on(medium.clone()).await;
     // The first failure leaves a segment without entries, whose name is used again.
-    for turn in 1..=5 {
+    for turn in 1..=10 {
         medium.0.sync.store(2, Ordering::SeqCst);
         trail.record(&event(0)).await.unwrap_err();
         trail.record(&event(0)).await.unwrap_err();
         record(&trail, turn, turn).await;
     }
-    assert_eq!(bench.segments().len(), 5);
+    assert_eq!(bench.segments().len(), 10);
     trail.close().await;
     let report = bench.verify();
     assert_eq!(
         (report.faults.as_slice(), report.chains[0].entries),
-        (&[][..], 5)
+        (&[][..], 10)
     );
     let trail = bench.start().await;
-    record(&trail, 6, 6).await;
+    record(&trail, 11, 11).await;
 }
 
 #[tokio::test]
@@ -416,4 +416,79 @@ async fn a_checkpoint_of_another_vault_is_not_continued() {
         panic!("{error}")
     };
     assert_eq!(fault.wrong, Wrong::Signature);
+}
+
+/// Notes on which thread it is asked to sync, and takes its time when it is told to.
+#[derive(Clone, Default)]
+struct Watched(Arc<Notes>);
+
+#[derive(Default)]
+struct Notes {
+    slow: AtomicBool,
+    threads: Mutex<Vec<Option<String>>>,
+}
+
+impl Medium for Watched {
+    fn sync(&mut self, _: &File) -> io::Result<()> {
+        let thread = std::thread::current().name().map(str::to_owned);
+        lock(&self.0.threads).push(thread);
+        if self.0.slow.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(3));
+        }
+        Ok(())
+    }
+}
+
+impl Watched {
+    /// Whether the last batch was written by the thread that is there for it.
+    fn handed_over(&self) -> bool {
+        let threads = lock(&self.0.threads);
+        threads
+            .last()
+            .is_some_and(|name| name.as_deref() == Some("audit"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quick_disk_is_written_to_in_place_and_a_slow_one_holds_up_nobody() {
+    let bench = Bench::new();
+    let medium = Watched::default();
+    let trail = bench.start_on(medium.clone()).await;
+    let mut last = 0;
+    let mut next = async || {
+        last += 1;
+        record(&trail, last, last).await;
+        medium.handed_over()
+    };
+    assert!(next().await, "nothing is known of the disk yet");
+    // A busy machine may take a while to look quick.
+    let mut in_place = false;
+    for _ in 0..10_000 {
+        if !next().await {
+            in_place = true;
+            break;
+        }
+    }
+    assert!(in_place);
+
+    medium.0.slow.store(true, Ordering::SeqCst);
+    next().await;
+    for _ in 0..10 {
+        assert!(next().await);
+    }
+    trail.close().await;
+    let report = bench.verify();
+    assert_eq!(report.faults, []);
+    assert_eq!(report.chains[0].entries, last);
+}
+
+#[tokio::test]
+async fn the_only_thread_of_a_runtime_never_waits_for_the_disk() {
+    let bench = Bench::new();
+    let medium = Watched::default();
+    let trail = bench.start_on(medium.clone()).await;
+    for id in 1..=100 {
+        record(&trail, id, id).await;
+        assert!(medium.handed_over());
+    }
 }
