@@ -5,6 +5,7 @@ was made up. The objects that the run itself stands on are never touched: a requ
 one goes to another object of its kind.
 """
 
+import base64
 import itertools
 import os
 from collections import Counter
@@ -16,6 +17,7 @@ URL = os.environ["DSM_URL"]
 OPERATOR = {"Authorization": "Bearer " + os.environ["DSM_OPERATOR_TOKEN"]}
 CLIENT = {"Authorization": "Bearer " + os.environ["DSM_ACCESS_TOKEN"]}
 OWN_CLIENT = os.environ["DSM_CLIENT_ID"]
+OWN_SECRET = os.environ["DSM_CLIENT_SECRET"]
 
 numbers = itertools.count(1)
 calls = Counter()
@@ -78,11 +80,27 @@ def written_secret():
     return identity
 
 
+def token(id=OWN_CLIENT, secret=OWN_SECRET):
+    grant = {"grant_type": "client_credentials", "client_id": id, "client_secret": secret}
+    return ask("POST", "/iso/oauth2/token", grant, {})["access_token"]
+
+
 def token_of_another():
     made = authorization()
     shown = ask("POST", f"/api/v1/authorizations/{made}/credentials")
-    grant = {"grant_type": "client_credentials", **shown}
-    return ask("POST", "/iso/oauth2/token", grant, {})["access_token"]
+    return token(shown["client_id"], shown["client_secret"])
+
+
+def environment():
+    """The environment of a pipeline with one variable, as it is sent."""
+    name = fresh("NAME").replace("-", "_")
+    encoded = base64.b64encode(f"{name}=value".encode()).decode()
+    return encoded.translate(str.maketrans("+/=", "-_,"))
+
+
+def variable():
+    ask("POST", "/iso/cicd/variables", {"env": environment(), "map": ""}, CLIENT)
+    return ask("GET", "/api/v1/variables?limit=1")["items"][0]["id"]
 
 
 NAMES = {}
@@ -133,13 +151,15 @@ def ids(path, method):
         return {"id": secret(), "n": "1"} if "{n}" in path else {"id": secret()}
     if collection == "operators":
         return {"id": operator()}
+    if collection == "variables":
+        return {"id": variable()}
     return {"id": registry_entry(collection)}
 
 
 FUTURE = "2100-01-01T00:00:00Z"
 
 
-def mended(name, value, method):
+def mended(name, value):
     """The value of a field that can be right."""
     if name in NAMES:
         return NAMES[name]
@@ -147,6 +167,10 @@ def mended(name, value, method):
         return fresh("made")
     if name in ("expires_at", "expiration_date"):
         return FUTURE
+    if name == "env":
+        return environment()
+    if name == "token":
+        return token()
     return {
         "allowed_ips": ["127.0.0.1"],
         "allowed_referrers": [],
@@ -155,14 +179,13 @@ def mended(name, value, method):
         "authorized_resources": ["Application", "Secret Management"],
         "aws_arns": [],
         "certificate_fingerprint": None,
-        # The secret is in the header.
-        "client_id": OWN_CLIENT,
         "cloud_profiles": [],
         "credential_profiles": [],
         "data": {"key_value": {"fields": {"PASSWORD": "value"}}},
         "description": "A description",
         "encryption_enabled": False,
         "grant_type": "client_credentials",
+        "map": "",
         "public_key": PUBLIC_KEY,
         "secrets": [ATTACHED],
         "tags": ["tag"],
@@ -171,7 +194,7 @@ def mended(name, value, method):
 
 # Fields that do not go with others, or are no change that can be made.
 LEFT_OUT = {
-    "POST": ("expires_in_days", "certificate_fingerprint", "client_secret"),
+    "POST": ("expires_in_days", "certificate_fingerprint"),
     "PATCH": ("authentication_method", "certificate_fingerprint"),
 }
 # Fields without which nothing can be done, though each alone may be left out.
@@ -188,13 +211,17 @@ def mend(case):
         case.path_parameters = {**(case.path_parameters or {}), **found}
     if isinstance(case.body, dict):
         left_out = LEFT_OUT.get(method, ())
+        fields = case.body
+        if path.startswith("/iso/oauth2/"):
+            # The credentials are in the header.
+            fields = {name: fields[name] for name in ("grant_type", "token") if name in fields}
         body = {
-            name: mended(name, value, method)
-            for name, value in case.body.items()
+            name: mended(name, value)
+            for name, value in fields.items()
             if name not in left_out
         }
         for name in ADDED.get(case.operation.label, ()):
-            body[name] = mended(name, None, method)
+            body[name] = mended(name, None)
         case.body = body
     query = {
         name: value
@@ -203,7 +230,7 @@ def mend(case):
     }
     if path.endswith("/compare"):
         query = {"from": "2", "to": "1"}
-    elif path == "/api/v1/audit":
+    elif path in ("/api/v1/audit", "/api/v1/api-logs"):
         query = {}
     case.query = query
     headers = case.headers or {}
