@@ -4,6 +4,8 @@ mod clock;
 mod faulty;
 pub mod provider;
 pub mod store;
+mod sts;
 
 pub use self::clock::ManualClock;
 pub use self::faulty::{FaultyStore, StoreCall};
+pub use self::sts::FakeSts;

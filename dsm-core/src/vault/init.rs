@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache::{Cache, ReadAt};
-use super::client::Bearers;
+use super::client::{Bearers, Decoy, Uses};
 use super::error::OpenError;
 use super::record::Records;
 use super::registry::{ENGINES, Registry, RegistryEntry};
@@ -16,6 +16,7 @@ use crate::audit::{
     Actor, AuditSink, FileSink, FileSinkOptions, ObjectKind, ObjectRef, Operation, StoreSink,
     Trail, TrailOptions,
 };
+use crate::aws::Sts;
 use crate::crypto::{CryptoError, KeyProvider, Keyring, Sealer, VaultId, root_key_id};
 use crate::entropy::{Entropy, OsEntropy};
 use crate::provider::{Provider, Providers};
@@ -90,6 +91,7 @@ pub struct VaultBuilder {
     audit: AuditPlace,
     options: VaultOptions,
     providers: Providers,
+    sts: Option<Arc<dyn Sts>>,
 }
 
 impl VaultBuilder {
@@ -102,6 +104,7 @@ impl VaultBuilder {
             audit: AuditPlace::Store,
             options: VaultOptions::default(),
             providers: Providers::default(),
+            sts: None,
         }
     }
 
@@ -120,6 +123,12 @@ impl VaultBuilder {
     /// Where the audit trail is kept; in the store unless said.
     pub fn audit(mut self, place: AuditPlace) -> Self {
         self.audit = place;
+        self
+    }
+
+    /// Asks this endpoint who AWS clients are; without one they are refused.
+    pub fn sts(mut self, sts: Arc<dyn Sts>) -> Self {
+        self.sts = Some(sts);
         self
     }
 
@@ -234,6 +243,7 @@ impl VaultBuilder {
         let trail = start_trail(&records, &self.audit, &self.clock, &self.entropy).await?;
         watch_changes(&records);
         Ok(Vault {
+            decoy: Decoy::new(&records, &*self.entropy),
             records,
             trail: Arc::new(trail),
             clock: self.clock,
@@ -242,6 +252,8 @@ impl VaultBuilder {
             options: self.options,
             providers: self.providers,
             bearers: Bearers::new(100_000),
+            uses: Uses::default(),
+            sts: self.sts,
             committing: Arc::default(),
         })
     }

@@ -19,6 +19,8 @@ pub(crate) const SECRET_ERROR: Kind = Kind(14);
 pub(crate) const ONCE: Kind = Kind(15);
 pub(crate) const ATTACHMENT: Kind = Kind(16);
 pub(crate) const SEALING_KEY: Kind = Kind(17);
+pub(crate) const NONCE: Kind = Kind(18);
+pub(crate) const CLIENT_USE: Kind = Kind(26);
 
 /// What is remembered of a transfer into the store while it is not finished. Not sealed.
 pub(crate) const TRANSFER: Kind = Kind(u16::MAX);
@@ -41,6 +43,8 @@ pub(crate) const SEALED: &[Kind] = &[
     ONCE,
     ATTACHMENT,
     SEALING_KEY,
+    NONCE,
+    CLIENT_USE,
 ];
 
 /// A secret's values are to be destroyed; the subject is its id.

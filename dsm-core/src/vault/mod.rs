@@ -42,7 +42,9 @@ pub use self::authorization::{
     AuthorizationFields, AuthorizationFilter, Hypothesis, WrittenAuthorization,
 };
 pub use self::client::{
-    ACCESS_TOKEN_PREFIX, AccessToken, CLIENT_SECRET_PREFIX, Client, ClientCredentials,
+    ACCESS_TOKEN_PREFIX, AccessToken, ApiClient, CLIENT_SECRET_PREFIX, CONSUMER_SECRET_PREFIX,
+    Client, ClientCredentials, Credentials, LastUse, Presented, Rotated, SigningCredentials,
+    TOKEN_SECRET_PREFIX, TokenInfo, UNIQUE_KEY_PREFIX,
 };
 pub use self::error::{Error, FieldError, OpenError};
 pub(crate) use self::init::find_vault_record;
@@ -63,6 +65,7 @@ pub use self::secret::{
 pub use self::worker::Worked;
 pub use self::writing::Written;
 use crate::audit::{Operation, Trail};
+use crate::aws::Sts;
 use crate::crypto::{KeyProvider, RootKeyId};
 use crate::entropy::Entropy;
 use crate::provider::Providers;
@@ -85,6 +88,9 @@ pub struct Vault {
     providers: Providers,
     bearers: client::Bearers,
     sealing: sealing::Sealing,
+    uses: client::Uses,
+    decoy: client::Decoy,
+    sts: Option<Arc<dyn Sts>>,
     /// Held for reading by every commit under way.
     committing: Arc<RwLock<()>>,
 }
@@ -137,6 +143,9 @@ impl Vault {
             .is_err()
         {
             tracing::warn!("the outcome of a change is not known and stays so in the trail");
+        }
+        if let Err(error) = self.write_uses().await {
+            tracing::warn!(%error, "the last uses of clients are not written");
         }
         if let Err(error) = self.record_alone(Operation::Stop).await {
             tracing::error!(%error, "the stop could not be recorded");

@@ -224,6 +224,21 @@ impl Input {
         }
     }
 
+    /// Texts by name, in a form as JSON; `None` when absent or null. Anything else is nothing by name.
+    pub(super) fn texts_by_name(&mut self, names: Names) -> Option<Vec<(String, String)>> {
+        let object = match self.value(names, objects_of_texts)? {
+            Value::Null => return None,
+            Value::String(text) => json::read(text.as_bytes()).unwrap_or_default(),
+            value => value,
+        };
+        let pairs = object.as_object().and_then(|texts| {
+            let pair =
+                |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+            texts.iter().map(pair).collect()
+        });
+        Some(pairs.unwrap_or_default())
+    }
+
     /// A list of `{device, profile}`, in a form as JSON; `None` when absent, null or empty.
     pub(super) fn profiles(&mut self, names: Names) -> Option<Vec<CredentialProfile>> {
         let value = match self.value(names, profile_lists)? {
@@ -293,6 +308,15 @@ fn timers() -> Shape {
 fn methods() -> Shape {
     Shape::fixed(json!({
         "anyOf": [{"enum": ["OAuth 2.0", "OAuth 1.0", "AWS"]}, {"type": ["string", "null"]}],
+    }))
+}
+
+fn objects_of_texts() -> Shape {
+    Shape::fixed(json!({
+        "anyOf": [
+            {"type": "object", "additionalProperties": {"type": "string"}},
+            {"type": ["string", "null"]},
+        ],
     }))
 }
 
