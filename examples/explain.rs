@@ -44,6 +44,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         resource: Resource::SecretManagement,
         identity: Some("db/main".to_owned()),
         at: None,
+        method: None,
+        arn: None,
     };
     for finding in vault.explain(&me, authorization.id, hypothesis).await? {
         println!(

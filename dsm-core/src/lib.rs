@@ -8,7 +8,7 @@
 //! use dsm_core::secret::SecretData;
 //! use dsm_core::store::MemoryStore;
 //! use dsm_core::vault::{
-//!     ApplicationFields, AuthorizationFields, Caller, Registry, SecretFields, Vault,
+//!     ApplicationFields, AuthorizationFields, Caller, Credentials, Registry, SecretFields, Vault,
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -31,7 +31,9 @@
 //! let authorization = vault.create_authorization(&me, application.id, fields).await?;
 //!
 //! let origin = Origin { ip: "10.1.2.3".parse().ok(), ..Origin::default() };
-//! let key = vault.reveal_credentials(&me, authorization.id).await?;
+//! let Credentials::OAuth2(key) = vault.reveal_credentials(&me, authorization.id).await? else {
+//!     unreachable!("that is how the application authenticates")
+//! };
 //! let token =
 //!     vault.authenticate(&key.client_id, key.client_secret.expose(), origin.clone()).await?;
 //! let client = vault.principal(token.token.expose(), origin).await?;
@@ -60,9 +62,11 @@
 
 pub mod access;
 pub mod audit;
+pub mod aws;
 pub mod crypto;
 pub mod entropy;
 pub mod id;
+pub mod oauth1;
 pub mod provider;
 pub mod renewal;
 #[cfg(feature = "schema")]

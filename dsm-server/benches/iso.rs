@@ -46,7 +46,8 @@ async fn filled() -> (Vault, String) {
         .await
         .expect("an authorization");
     let key = vault.reveal_credentials(&me, authorization.id).await;
-    let key = key.expect("credentials");
+    let key = key.expect("credentials").into_oauth2();
+    let key = key.expect("the default method");
     let token = vault
         .authenticate(&key.client_id, key.client_secret.expose(), origin())
         .await

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dsm_core::access::{DenialClass, Origin};
 use dsm_core::audit::Operation;
+use dsm_core::oauth1::Scheme;
 use dsm_core::vault::{Error, Vault};
 use http::header::{AUTHORIZATION, REFERER};
 
@@ -154,6 +155,14 @@ impl App {
             Err(_) => {}
         }
         Ok(result?)
+    }
+
+    /// What the client speaks, as it sees it itself: to this server, or to the trusted proxy that
+    /// says so. `None` when what the proxy says cannot be read.
+    pub fn scheme(&self, call: &Call) -> Option<Scheme> {
+        let peer = &call.head.peer;
+        self.forwarding
+            .scheme(peer.addr().ip(), peer.scheme(), call.headers())
     }
 
     /// Lets a token that was just given out count as one that was good.

@@ -19,6 +19,7 @@ use crate::http::client_ip::{ForwardedHeader, Forwarding};
 use crate::http::router::RequestLimits;
 use crate::http::tls::TlsFiles;
 use crate::log::{Level, LogFormat};
+use crate::sts::StsUrl;
 use crate::throttle::ThrottleLimits;
 
 pub use crate::config::flags::Flags;
@@ -128,6 +129,8 @@ pub struct Config {
     pub auto_register: bool,
     /// How sensitive values are sealed to the keys of authorizations.
     pub sealing: SealingOptions,
+    /// Who is asked about clients that AWS vouches for; without it they are refused.
+    pub sts_endpoint: Option<StsUrl>,
     /// Bounds on connections.
     pub connections: ConnectionLimits,
     /// Bounds on requests.
@@ -210,6 +213,7 @@ impl Config {
                 cache_bytes: MIB
                     * given.number("sealing.cache_mib", sealing.cache_bytes / MIB, 0..=65_536),
             },
+            sts_endpoint: given.optional("aws.sts_endpoint"),
             connections: ConnectionLimits {
                 connections: given.number(
                     "limits.connections",
@@ -313,6 +317,8 @@ impl Config {
         );
         set("sealing.threads", integer(self.sealing.threads));
         set("sealing.cache_mib", integer(self.sealing.cache_bytes / MIB));
+        let endpoint = self.sts_endpoint.as_ref().map(ToString::to_string);
+        set("aws.sts_endpoint", endpoint.unwrap_or_default().into());
         set("limits.connections", integer(self.connections.connections));
         set("limits.head_s", seconds(self.connections.head));
         set("limits.idle_s", seconds(self.connections.idle));

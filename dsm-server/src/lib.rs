@@ -17,4 +17,5 @@ pub mod log;
 pub mod metrics;
 pub mod openapi;
 pub mod serve;
+pub mod sts;
 pub mod throttle;

@@ -13,6 +13,17 @@ pub const JWCRYPTO: Venv = Venv {
     packages: &["jwcrypto==1.6.1", "cryptography==50.0.2"],
 };
 
+/// Plays AWS: its identities and its token service.
+pub const MOTO: Venv = Venv {
+    name: "moto",
+    packages: &[
+        "moto==5.2.5",
+        "boto3==1.44.8",
+        "flask==3.1.3",
+        "flask-cors==6.0.5",
+    ],
+};
+
 /// Checks the description of the interface, and the server against it.
 pub const OPENAPI: Venv = Venv {
     name: "openapi",
@@ -20,7 +31,7 @@ pub const OPENAPI: Venv = Venv {
 };
 
 /// Every environment that tests use; `cargo xtask test` makes those that are missing.
-pub const ALL: &[Venv] = &[JWCRYPTO, OPENAPI];
+pub const ALL: &[Venv] = &[JWCRYPTO, MOTO, OPENAPI];
 
 /// Written last and holding what was installed, so that a half-made environment, or one of other
 /// versions, does not count.

@@ -49,6 +49,7 @@ pub async fn fill(count: usize, versions: usize) -> Result<Filled, Fault> {
         .create_authorization(&me, application.id, fields)
         .await?;
     let credentials = vault.reveal_credentials(&me, made.id).await?;
+    let credentials = credentials.into_oauth2().expect("the default method");
     let (client_id, client_secret) = (
         credentials.client_id,
         credentials.client_secret.expose().to_owned(),

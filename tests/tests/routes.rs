@@ -10,6 +10,8 @@ mod conformance;
 mod exchange;
 #[path = "routes/fault.rs"]
 mod fault;
+#[path = "routes/proof.rs"]
+mod proof;
 #[path = "routes/request.rs"]
 mod request;
 #[path = "routes/table.rs"]
@@ -21,7 +23,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dsm_core::access::{Permission, Permissions};
+use dsm_core::access::{AuthenticationMethod, Permission, Permissions};
 use dsm_core::audit::{Actor, AuditQuery, Outcome};
 use dsm_server::http::call::Surface;
 
@@ -32,6 +34,8 @@ use crate::world::World;
 
 const TOKENS: &str = "tokens";
 const CLIENTS: &str = "clients of applications";
+const SIGNED: &str = "clients that sign";
+const IDENTITIES: &str = "identities of aws";
 const OPERATORS: &str = "operators";
 const PROBES: &str = "probes";
 /// In place of a rule: permitted, and recorded as failed.
@@ -49,7 +53,7 @@ async fn every_route_has_its_row_and_every_row_its_route() {
         .collect();
     assert_eq!(
         titles,
-        [TOKENS, CLIENTS, OPERATORS, PROBES],
+        [TOKENS, CLIENTS, SIGNED, IDENTITIES, OPERATORS, PROBES],
         "every section is compared"
     );
     let rows: BTreeSet<String> = table
@@ -83,6 +87,16 @@ async fn clients_are_answered_as_the_table_says() {
 }
 
 #[tokio::test]
+async fn clients_that_sign_are_answered_as_the_table_says() {
+    compare(SIGNED, Surface::Iso).await;
+}
+
+#[tokio::test]
+async fn identities_of_aws_are_answered_as_the_table_says() {
+    compare(IDENTITIES, Surface::Iso).await;
+}
+
+#[tokio::test]
 async fn operators_are_answered_as_the_table_says() {
     compare(OPERATORS, Surface::V1).await;
 }
@@ -101,7 +115,13 @@ async fn compare(title: &str, surface: Surface) {
         let mut cells = Vec::new();
         let mut bodies = BTreeMap::new();
         for fault in &section.faults {
+            let method = match title {
+                SIGNED => AuthenticationMethod::OAuth1,
+                IDENTITIES => AuthenticationMethod::Aws,
+                _ => AuthenticationMethod::OAuth2,
+            };
             let case = Case {
+                method,
                 surface,
                 row,
                 fault: &fault.name,
@@ -163,7 +183,7 @@ async fn observe(case: &Case<'_>, rule: &str) -> (String, Vec<Answer>) {
         return (".".to_owned(), refusals);
     }
     for number in 0..count {
-        let world = World::new().await;
+        let world = World::of(case.method).await;
         let ask = case.prepare(&world, number).await;
         let before = world.state().await;
         let mark = last_sequence(&world).await;

@@ -7,6 +7,7 @@ mod conformance;
 mod exchange;
 #[path = "routes/request.rs"]
 mod request;
+#[allow(dead_code, reason = "the table of requests uses the rest")]
 #[path = "routes/world.rs"]
 #[allow(dead_code, reason = "the table of requests uses the rest")]
 mod world;
@@ -26,6 +27,8 @@ use crate::request::{fields, request};
 use crate::world::{State, World};
 
 const TOKEN: &str = "/iso/oauth2/token";
+/// Where failures are those of RFC 6749.
+const OAUTH2: &str = "/iso/oauth2/";
 
 /// A world, good credentials for both surfaces, and what is stored.
 struct Surfaces {
@@ -225,7 +228,11 @@ async fn bodies_of_another_type_are_refused() {
                 .request(route)
                 .raw(content_type, "{\"name\":\"new\"}");
             // RFC 6749, section 5.2, has one status for all that is wrong with a request.
-            let status = if route.pattern == TOKEN { 400 } else { 415 };
+            let status = if route.pattern.starts_with(OAUTH2) {
+                400
+            } else {
+                415
+            };
             surfaces.refuses(route, ask, &[status], content_type).await;
         }
     }
@@ -384,6 +391,11 @@ fn typed(method: &Method, pattern: &str) -> Vec<(&'static str, Takes)> {
                 ("client_secret", Text),
             ]
         }
+        (_, "/iso/oauth2/revoke" | "/iso/oauth2/introspect") => vec![
+            ("token", Text),
+            ("client_id", Text),
+            ("client_secret", Text),
+        ],
         (_, "/iso/dapp/application") => vec![
             ("application", Text),
             ("system", Text),
@@ -426,7 +438,10 @@ fn typed(method: &Method, pattern: &str) -> Vec<(&'static str, Takes)> {
             ("resource", Text),
             ("identity", Text),
             ("at", Instant),
+            ("method", Text),
+            ("arn", Text),
         ],
+        ("POST", "authorizations/{id}/clients/rotate") => vec![("overlap_seconds", Number)],
         ("POST", "secrets") => [&[("identity", Text)][..], &secret[..]].concat(),
         ("PATCH", "secrets/{id}") => secret.into(),
         ("POST", "operators") => vec![
@@ -469,8 +484,8 @@ async fn fields_of_another_type_are_named() {
         for (field, takes) in typed(&route.method, route.pattern) {
             for value in takes.wrong(route.surface) {
                 let mut fields = fields(&route.method, route.pattern);
-                if route.pattern == TOKEN {
-                    fields = json!({"grant_type": "client_credentials"});
+                if route.pattern.starts_with(OAUTH2) {
+                    fields = json!({"grant_type": "client_credentials", "token": "t"});
                 }
                 fields[field] = value.clone();
                 let statuses: &[u16] = if route.surface == Surface::V1 {
@@ -508,6 +523,7 @@ async fn required_fields_that_are_missing_are_all_named() {
     {
         let required: &[&str] = match route.pattern {
             TOKEN => &["grant_type"],
+            "/iso/oauth2/revoke" | "/iso/oauth2/introspect" => &["token"],
             "/iso/dapp/application" => &["application"],
             "/iso/sctm/secret" => &["identity"],
             "/api/v1/applications" => &["name", "authentication_method"],

@@ -2,7 +2,8 @@ use serde::Serialize;
 
 use super::decide::RULES;
 use super::rule::Verdict;
-use super::{Principal, Request, Rule};
+use super::{Application, AuthenticationMethod, Principal, Request, Rule};
+use crate::aws::{Arn, is_listed};
 use crate::time::Timestamp;
 
 /// What one rule says about a request.
@@ -54,4 +55,36 @@ pub fn explain(principal: &Principal, request: Request, now: Timestamp) -> Vec<F
             Finding { rule, outcome, why }
         })
         .collect()
+}
+
+/// What the rules say that are checked before there is a principal, of a proof that is good in itself:
+/// one by this method, one by which AWS names this principal. Nothing about what is not asked.
+pub fn explain_proof(
+    application: &Application,
+    method: Option<AuthenticationMethod>,
+    arn: Option<&Arn>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut find = |rule, found: Result<String, String>| {
+        let (outcome, why) = match found {
+            Ok(why) => (Outcome::Passed, why),
+            Err(why) => (Outcome::Failed, why),
+        };
+        findings.push(Finding { rule, outcome, why });
+    };
+    if let Some(method) = method {
+        let found = if method == application.authentication_method {
+            Ok("the application uses this method".to_owned())
+        } else {
+            Err("the application uses another method".to_owned())
+        };
+        find(Rule::AuthenticationMethod, found);
+    }
+    if let Some(arn) = arn {
+        let found = is_listed(&application.aws_arns, arn)
+            .map(|entry| format!("the principal is allowed by {entry}"))
+            .ok_or_else(|| format!("{arn} is not among the ARNs of the application"));
+        find(Rule::AwsArn, found);
+    }
+    findings
 }

@@ -22,13 +22,14 @@ mod referrer;
 mod request;
 mod resource;
 mod rule;
+mod scheme;
 #[cfg(test)]
 mod tests;
 
 pub use self::application::{Application, AuthenticationMethod, CredentialProfile};
 pub use self::authorization::Authorization;
 pub use self::decide::decide;
-pub use self::explain::{Finding, Outcome, explain};
+pub use self::explain::{Finding, Outcome, explain, explain_proof};
 pub use self::fingerprint::{CertificateDigests, Fingerprint, FingerprintError};
 pub use self::ip::{IpRule, IpRuleError};
 pub use self::operator::{
@@ -41,4 +42,5 @@ pub use self::referrer::{Referrer, ReferrerError, ReferrerRule};
 pub use self::request::{Action, ApplicationTarget, AuthorizationTarget, Request, SecretTarget};
 pub use self::resource::{Resource, UnknownResource};
 pub use self::rule::{Denial, DenialClass, Rule};
+pub use self::scheme::Scheme;
 pub use crate::crypto::sealing::SealingFormat;

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::permit::Basis;
-use super::{Application, Authorization, CertificateDigests};
+use super::{Application, AuthenticationMethod, Authorization, CertificateDigests};
 use crate::audit::Actor;
 use crate::id::{ApplicationId, AuthorizationId, ClientId};
 
@@ -39,17 +39,18 @@ pub struct Principal {
     authorization_id: AuthorizationId,
     authorization: Arc<Authorization>,
     client_id: ClientId,
+    method: AuthenticationMethod,
     origin: Origin,
     basis: Basis,
 }
 
 impl Principal {
-    /// A client of `authorization`, which belongs to `application`.
+    /// A client of `authorization`, which belongs to `application`, and how it has proved who it is.
     pub(crate) fn new(
         application: Arc<Application>,
         authorization_id: AuthorizationId,
         authorization: Arc<Authorization>,
-        client_id: ClientId,
+        (client_id, method): (ClientId, AuthenticationMethod),
         origin: Origin,
     ) -> Self {
         Self {
@@ -57,6 +58,7 @@ impl Principal {
             authorization_id,
             authorization,
             client_id,
+            method,
             origin,
             basis: Basis::default(),
         }
@@ -94,6 +96,11 @@ impl Principal {
     /// The credentials it used.
     pub fn client_id(&self) -> ClientId {
         self.client_id
+    }
+
+    /// How it has proved who it is.
+    pub fn method(&self) -> AuthenticationMethod {
+        self.method
     }
 
     /// Where it comes from.

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Scheme;
+
 /// An entry of a list of allowed referrers: the pages from which requests may come.
 ///
 /// It reads `https://example.org`, `https://example.org:8443/app` or `https://*.example.org`.
@@ -32,12 +34,6 @@ pub struct Referrer {
     host: String,
     port: u16,
     path: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Scheme {
-    Http,
-    Https,
 }
 
 /// Why a text is neither a [`Referrer`] nor a [`ReferrerRule`]. It repeats nothing of the text.
@@ -281,22 +277,6 @@ fn path(text: &str) -> Result<String, ReferrerError> {
         return Err(ReferrerError::Path);
     }
     Ok(path)
-}
-
-impl Scheme {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    fn default_port(self) -> u16 {
-        match self {
-            Self::Http => 80,
-            Self::Https => 443,
-        }
-    }
 }
 
 impl fmt::Display for ReferrerRule {

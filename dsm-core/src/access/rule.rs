@@ -76,6 +76,32 @@ rules! {
     Token = "token",
     /// The bearer token has not expired.
     TokenExpired = "token_expired",
+    /// The bearer token has not been revoked.
+    TokenRevoked = "token_revoked",
+    /// The credentials have not been replaced, or their overlap is not over.
+    ClientEnded = "client_ended",
+    /// The parameters of a request's signature are complete and well-formed.
+    SignatureParameters = "signature_parameters",
+    /// The request is signed by a method that is accepted.
+    SignatureMethod = "signature_method",
+    /// The signature is that of the request.
+    Signature = "signature",
+    /// The signature was made just now.
+    Timestamp = "timestamp",
+    /// What may be used once has not been used before.
+    Nonce = "nonce",
+    /// An STS endpoint is configured and answers.
+    AwsEndpoint = "aws_endpoint",
+    /// The request for AWS is one for `sts:GetCallerIdentity` at the configured endpoint.
+    AwsRequest = "aws_request",
+    /// The request for AWS was signed just now.
+    AwsRequestAge = "aws_request_age",
+    /// AWS says who signed the request.
+    AwsIdentity = "aws_identity",
+    /// Who signed it is among the application's ARNs.
+    AwsArn = "aws_arn",
+    /// The unique key is that of an authorization.
+    UniqueKey = "unique_key",
     /// The operator's token is one that was given out and is still good.
     OperatorToken = "operator_token",
     /// Where the request comes from can be told.
@@ -85,6 +111,12 @@ rules! {
 }
 
 impl Rule {
+    /// Whether it is about the proof of who asks, and not about what they may do.
+    pub fn is_of_proof(self) -> bool {
+        let of_operator = matches!(self, Self::OperatorRevoked | Self::OperatorExpired);
+        !of_operator && self.class(None) == DenialClass::Unauthenticated
+    }
+
     /// What its failure amounts to for who asked, by what they asked for; an operator's call has
     /// no action.
     ///
@@ -100,6 +132,19 @@ impl Rule {
                 | Self::AuthenticationMethod
                 | Self::Token
                 | Self::TokenExpired
+                | Self::TokenRevoked
+                | Self::ClientEnded
+                | Self::SignatureParameters
+                | Self::SignatureMethod
+                | Self::Signature
+                | Self::Timestamp
+                | Self::Nonce
+                | Self::AwsEndpoint
+                | Self::AwsRequest
+                | Self::AwsRequestAge
+                | Self::AwsIdentity
+                | Self::AwsArn
+                | Self::UniqueKey
                 | Self::OperatorToken,
                 _,
             )

@@ -118,7 +118,7 @@ impl Case {
             Arc::new(self.application.clone()),
             AUTHORIZATION,
             Arc::new(self.authorization.clone()),
-            CLIENT,
+            (CLIENT, AuthenticationMethod::OAuth2),
             self.origin.clone(),
         )
     }

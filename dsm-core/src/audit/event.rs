@@ -245,6 +245,12 @@ operations! {
     IssueToken = "token.issue",
     /// A token was checked.
     UseToken = "token.use",
+    /// A client asked for the end of a token.
+    RevokeToken = "token.revoke",
+    /// A client asked what a token is good for.
+    IntrospectToken = "token.introspect",
+    /// The signature of a request was checked.
+    UseSignature = "signature.use",
     /// Expired tokens were removed.
     SweepTokens = "token.sweep",
     /// A value left the vault to an authorized application.
@@ -319,6 +325,14 @@ operations! {
     DownloadPublicKey = "authorization.public_key.download",
     /// The private key of an authorization was given out.
     DownloadPrivateKey = "authorization.private_key.download",
+    /// The clients of an authorization were looked at.
+    ViewClients = "client.view",
+    /// New credentials were issued in place of others.
+    RotateClients = "client.rotate",
+    /// Credentials were revoked for good.
+    RevokeClient = "client.revoke",
+    /// It was written when clients were last used.
+    RecordUse = "client.use",
     /// A decision was explained.
     Explain = "authorization.explain",
     /// A registry was looked at.

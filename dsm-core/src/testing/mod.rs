@@ -6,7 +6,9 @@ mod faulty;
 pub mod provider;
 pub mod rotation;
 pub mod store;
+mod sts;
 
 pub use self::clock::ManualClock;
 pub use self::fail_points::FailPoints;
 pub use self::faulty::{FaultyStore, StoreCall};
+pub use self::sts::FakeSts;

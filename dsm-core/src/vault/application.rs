@@ -7,6 +7,7 @@ use super::registry::Registry;
 use super::{Vault, authorization, check, kind};
 use crate::access::{Application, AuthenticationMethod, CredentialProfile, Permission};
 use crate::audit::{ObjectKind, ObjectRef, Operation};
+use crate::aws;
 use crate::id::{ApplicationId, RegistryId};
 use crate::store::{ChangeSet, Kind, Page, Query, RecordKey};
 
@@ -392,7 +393,7 @@ impl Vault {
             content.description = description;
         }
         if let Some(arns) = fields.aws_arns {
-            if !arns.iter().all(|arn| is_arn(arn)) {
+            if !arns.iter().all(|arn| aws::is_pattern(arn)) {
                 let message = "must be ARNs: arn:partition:service:region:account-id:resource";
                 errors.push(FieldError::new("aws_arns", message));
             }
@@ -431,17 +432,6 @@ impl Vault {
     }
 }
 
-fn is_arn(text: &str) -> bool {
-    let parts: Vec<&str> = text.splitn(6, ':').collect();
-    let [arn, partition, service, _region, _account, resource] = parts[..] else {
-        return false;
-    };
-    arn == "arn"
-        && ![partition, service, resource].contains(&"")
-        && text.len() <= 2048
-        && !text.chars().any(|c| c.is_control() || c.is_whitespace())
-}
-
 fn method_name(method: AuthenticationMethod) -> &'static str {
     match method {
         AuthenticationMethod::OAuth2 => "oauth2",
@@ -454,30 +444,5 @@ pub(crate) fn name_taken(error: Error) -> Error {
     match error {
         Error::Conflict(_) => Error::Conflict("there is an application with this name".to_owned()),
         other => other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_arn;
-
-    #[test]
-    fn arns_have_six_parts() {
-        for good in [
-            "arn:aws:iam::123456789012:role/x",
-            "arn:aws:sts::1:assumed-role/a:b/*",
-        ] {
-            assert!(is_arn(good), "{good}");
-        }
-        for bad in [
-            "",
-            "arn:aws:iam::1",
-            "urn:aws:iam::1:x",
-            "arn::iam::1:x",
-            "arn:aws:iam::1:",
-            "arn:aws:iam::1:a b",
-        ] {
-            assert!(!is_arn(bad), "{bad}");
-        }
     }
 }

@@ -11,7 +11,6 @@ use self::entity::ENABLED;
 pub(crate) use self::entity::{APPLICATION, ENVIRONMENT, MADE_BY, SYSTEM, key_taken, revoked};
 pub use self::fields::AuthorizationFields;
 use super::act::{Caller, changes};
-use super::client::ClientCredentials;
 use super::error::Error;
 use super::record::{Listing, Stored};
 use super::registry::Registry;
@@ -19,9 +18,10 @@ use super::sealing::NewKey;
 use super::{Vault, check, kind};
 use crate::access::{
     AuthenticationMethod, Authorization, Finding, Origin, Permission, Principal, Request, Resource,
-    explain,
+    explain, explain_proof,
 };
 use crate::audit::{ObjectKind, ObjectRef, Operation};
+use crate::aws::Arn;
 use crate::id::{ApplicationId, AuthorizationId, ClientId, SecretId};
 use crate::secret::SecretText;
 use crate::store::{ChangeSet, Page, Query};
@@ -82,6 +82,10 @@ pub struct Hypothesis {
     pub identity: Option<String>,
     /// When; now if not said.
     pub at: Option<Timestamp>,
+    /// By which method the client proves who it is, if that is to be explained as well.
+    pub method: Option<AuthenticationMethod>,
+    /// Who AWS says the client is, if that is to be explained as well.
+    pub arn: Option<Arn>,
 }
 
 impl Vault {
@@ -171,7 +175,8 @@ impl Vault {
         let secrets = fields.secrets.clone().unwrap_or_default();
         let content = self.new_authorization(blank, fields).await?;
         let by = &caller.operator.name;
-        let made = self.draft_authorization(content, by).await?;
+        let method = application.authentication_method;
+        let made = self.draft_authorization(content, method, by).await?;
         let set = made.add_to(self, ChangeSet::default());
         let (set, attached) = self
             .plan_attachments(made.authorization.id, &secrets, by, set)
@@ -242,35 +247,6 @@ impl Vault {
             .map(|_| ())
     }
 
-    /// Shows the credentials of an authorization; recorded.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Conflict`] when the application does not use OAuth 2.0, since nothing would accept
-    /// them.
-    pub async fn reveal_credentials(
-        &self,
-        caller: &Caller,
-        id: AuthorizationId,
-    ) -> Result<ClientCredentials, Error> {
-        let operation = Operation::RevealCredentials;
-        let object = ObjectRef::new(ObjectKind::Authorization, id, "");
-        let permission = Permission::AuthorizationsReveal;
-        let permit = self
-            .permit(caller, permission, operation, Some(object))
-            .await?;
-        let authorization = self.authorization(id).await?;
-        let application = self.application(authorization.application).await?;
-        if application.authentication_method != AuthenticationMethod::OAuth2 {
-            let message = "only the credentials of OAuth 2.0 can be shown";
-            return Err(Error::Conflict(message.to_owned()));
-        }
-        let client = self.newest_client(id).await?;
-        let event = caller.event(self, operation, authorization.object());
-        let act = self.act(permit, vec![event]).await?;
-        self.open_credentials(&act, &client)
-    }
-
     /// Every rule for a request that might be made, in order, with its outcome. Changes nothing.
     pub async fn explain(
         &self,
@@ -288,20 +264,21 @@ impl Vault {
             Some(identity) => self.read_action(id, identity).await?,
             None => crate::access::Action::ListSecrets,
         };
+        // No credentials were used.
+        let client = (ClientId(0), application.authentication_method);
         let principal = Principal::new(
             application.content,
             id,
             authorization.content,
-            // No credentials were used.
-            ClientId(0),
+            client,
             hypothesis.origin,
         );
         let request = Request::new(hypothesis.resource, action);
-        Ok(explain(
-            &principal,
-            request,
-            hypothesis.at.unwrap_or_else(|| self.clock.now()),
-        ))
+        let at = hypothesis.at.unwrap_or_else(|| self.clock.now());
+        let (method, arn) = (hypothesis.method, hypothesis.arn.as_ref());
+        let mut findings = explain_proof(principal.application(), method, arn);
+        findings.extend(explain(&principal, request, at));
+        Ok(findings)
     }
 
     pub(crate) async fn authorization(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache::{Cache, ReadAt};
-use super::client::Bearers;
+use super::client::{Bearers, Decoy, Uses};
 use super::error::OpenError;
 use super::record::Records;
 use super::registry::{ENGINES, Registry, RegistryEntry};
@@ -17,6 +17,7 @@ use crate::audit::{
     Actor, AuditSink, FileSink, FileSinkOptions, ObjectKind, ObjectRef, Operation, StoreSink,
     Trail, TrailOptions,
 };
+use crate::aws::Sts;
 use crate::crypto::{CryptoError, KeyProvider, Keyring, Sealer, VaultId, root_key_id};
 use crate::entropy::{Entropy, OsEntropy};
 use crate::provider::{Provider, Providers};
@@ -108,6 +109,7 @@ pub struct VaultBuilder {
     providers: Providers,
     #[cfg(feature = "testing")]
     fail_points: Option<Arc<crate::testing::FailPoints>>,
+    sts: Option<Arc<dyn Sts>>,
 }
 
 impl VaultBuilder {
@@ -122,6 +124,7 @@ impl VaultBuilder {
             providers: Providers::default(),
             #[cfg(feature = "testing")]
             fail_points: None,
+            sts: None,
         }
     }
 
@@ -140,6 +143,12 @@ impl VaultBuilder {
     /// Where the audit trail is kept; in the store unless said.
     pub fn audit(mut self, place: AuditPlace) -> Self {
         self.audit = place;
+        self
+    }
+
+    /// Asks this endpoint who AWS clients are; without one they are refused.
+    pub fn sts(mut self, sts: Arc<dyn Sts>) -> Self {
+        self.sts = Some(sts);
         self
     }
 
@@ -261,6 +270,7 @@ impl VaultBuilder {
         let trail = start_trail(&records, &self.audit, &self.clock, &self.entropy).await?;
         watch_changes(&records);
         Ok(Vault {
+            decoy: Decoy::new(&records, &*self.entropy),
             records,
             trail: Arc::new(trail),
             clock: self.clock,
@@ -272,6 +282,8 @@ impl VaultBuilder {
             #[cfg(feature = "testing")]
             fail_points: self.fail_points,
             bearers: Bearers::new(100_000),
+            uses: Uses::default(),
+            sts: self.sts,
             committing: Arc::default(),
         })
     }

@@ -21,6 +21,8 @@ pub(crate) const ATTACHMENT: Kind = Kind(16);
 pub(crate) const SEALING_KEY: Kind = Kind(17);
 pub(crate) const TARGET: Kind = Kind(22);
 pub(crate) const ATTEMPT: Kind = Kind(25);
+pub(crate) const NONCE: Kind = Kind(18);
+pub(crate) const CLIENT_USE: Kind = Kind(26);
 
 /// What is remembered of a transfer into the store while it is not finished. Not sealed.
 pub(crate) const TRANSFER: Kind = Kind(u16::MAX);
@@ -45,6 +47,8 @@ pub(crate) const SEALED: &[Kind] = &[
     SEALING_KEY,
     TARGET,
     ATTEMPT,
+    NONCE,
+    CLIENT_USE,
 ];
 
 /// A secret's values are to be destroyed; the subject is its id.

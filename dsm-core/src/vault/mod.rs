@@ -44,7 +44,9 @@ pub use self::authorization::{
     AuthorizationFields, AuthorizationFilter, Hypothesis, WrittenAuthorization,
 };
 pub use self::client::{
-    ACCESS_TOKEN_PREFIX, AccessToken, CLIENT_SECRET_PREFIX, Client, ClientCredentials,
+    ACCESS_TOKEN_PREFIX, AccessToken, ApiClient, CLIENT_SECRET_PREFIX, CONSUMER_SECRET_PREFIX,
+    Client, ClientCredentials, Credentials, LastUse, Presented, Rotated, SigningCredentials,
+    TOKEN_SECRET_PREFIX, TokenInfo, UNIQUE_KEY_PREFIX,
 };
 pub use self::error::{Error, FieldError, OpenError};
 pub(crate) use self::init::find_vault_record;
@@ -69,6 +71,7 @@ pub use self::target::{AdminCredential, NewAdmin, TargetEntry, TargetFields};
 pub use self::worker::Worked;
 pub use self::writing::Written;
 use crate::audit::{Operation, Trail};
+use crate::aws::Sts;
 use crate::crypto::{KeyProvider, RootKeyId};
 use crate::entropy::Entropy;
 use crate::provider::Providers;
@@ -94,6 +97,9 @@ pub struct Vault {
     fail_points: Option<Arc<crate::testing::FailPoints>>,
     bearers: client::Bearers,
     sealing: sealing::Sealing,
+    uses: client::Uses,
+    decoy: client::Decoy,
+    sts: Option<Arc<dyn Sts>>,
     /// Held for reading by every commit under way.
     committing: Arc<RwLock<()>>,
 }
@@ -146,6 +152,9 @@ impl Vault {
             .is_err()
         {
             tracing::warn!("the outcome of a change is not known and stays so in the trail");
+        }
+        if let Err(error) = self.write_uses().await {
+            tracing::warn!(%error, "the last uses of clients are not written");
         }
         if let Err(error) = self.record_alone(Operation::Stop).await {
             tracing::error!(%error, "the stop could not be recorded");

@@ -3,7 +3,7 @@
 use super::act::{changes, event};
 use super::application::ApplicationFields;
 use super::authorization::{self, AuthorizationFields, NewAuthorization};
-use super::client::ClientCredentials;
+use super::client::Credentials;
 use super::error::{Error, FieldError};
 use super::record::Stored;
 use super::registry::{Registry, RegistryEntry};
@@ -38,8 +38,8 @@ pub struct Registered {
     pub authorization: Stored<Authorization>,
     /// Whether it was made.
     pub authorization_created: bool,
-    /// Its credentials.
-    pub credentials: ClientCredentials,
+    /// Its credentials, by the method of the application.
+    pub credentials: Credentials,
     /// The private key of a pair that was made with it, where the vault keeps none: this is the only
     /// time that it is given.
     pub private_key: Option<SecretText>,
@@ -140,9 +140,8 @@ impl Vault {
         let (authorization, new) = if let Some(authorization) = matched {
             (authorization, None)
         } else {
-            let id = application.id;
             let made = self
-                .plan_authorization(principal, &mut plan, id, &mut wanted, &registered)
+                .plan_authorization(principal, &mut plan, &application, &mut wanted, &registered)
                 .await?;
             (made.authorization.clone(), Some(made))
         };
@@ -162,15 +161,12 @@ impl Vault {
             let act = self.act(permit, plan.events).await?;
             self.commit(act, plan.set).await.map_err(lost_race)?;
             private_key = made.key.and_then(|key| key.handed_out);
-            ClientCredentials {
-                client_id: made.client.stored.client_id.clone(),
-                client_secret: made.client.secret,
-            }
+            made.client.credentials
         } else {
             let client = self.newest_client(authorization.id).await?;
             plan.events.push(reveal);
             let act = self.act(permit, plan.events).await?;
-            let credentials = self.open_credentials(&act, &client)?;
+            let credentials = self.open_credentials(&act, &authorization, &client)?;
             if !plan.set.is_empty() {
                 self.commit(act, plan.set).await.map_err(lost_race)?;
             }
@@ -342,7 +338,7 @@ impl Vault {
         &self,
         principal: &Principal,
         plan: &mut Plan<'_>,
-        application: ApplicationId,
+        application: &Stored<Application>,
         wanted: &mut AuthorizationFields,
         registered: &Entries,
     ) -> Result<NewAuthorization, Error> {
@@ -367,7 +363,7 @@ impl Vault {
             certificate_fingerprint: own.certificate_fingerprint,
             read_only: own.read_only,
             created_by_authorization: Some(principal.authorization_id()),
-            ..self.blank_authorization(application)
+            ..self.blank_authorization(application.id)
         };
         let mut errors = Vec::new();
         let wanted = std::mem::take(wanted);
@@ -388,7 +384,8 @@ impl Vault {
                 .refuse(principal.actor(), ip, operation, object, denial)
                 .await);
         }
-        let made = self.draft_authorization(content, plan.by).await?;
+        let method = application.authentication_method;
+        let made = self.draft_authorization(content, method, plan.by).await?;
         let operation = Operation::CreateAuthorization;
         plan.push(self.own_event(principal, operation, made.authorization.object()));
         for operation in made.key_operations() {

@@ -23,7 +23,7 @@ pub struct Worked {
     pub expired: usize,
     /// Jobs that failed and will be tried again.
     pub failed: usize,
-    /// Tokens and remembered calls that were removed.
+    /// Tokens, credentials, nonces and remembered calls that were removed.
     pub swept: usize,
 }
 
@@ -52,10 +52,18 @@ impl Vault {
         Ok(worked)
     }
 
-    /// Removes tokens, remembered calls and rotations that ended a while ago, at most `limit` of each.
+    /// Removes tokens, replaced credentials, nonces, remembered calls and rotations that ended a while
+    /// ago, at most `limit` of each, and writes when clients were last used.
     pub async fn sweep(&self, limit: usize) -> Result<Worked, Error> {
         let mut worked = Worked::default();
-        for kind in [kind::TOKEN, kind::ONCE, kind::ATTEMPT] {
+        self.write_uses().await?;
+        for kind in [
+            kind::TOKEN,
+            kind::CLIENT,
+            kind::ONCE,
+            kind::NONCE,
+            kind::ATTEMPT,
+        ] {
             worked.swept += self.sweep_kind(kind, limit).await?;
         }
         Ok(worked)
@@ -68,12 +76,13 @@ impl Vault {
             return Ok(0);
         }
         let count = page.records.len();
-        let set = page
-            .records
-            .into_iter()
-            .fold(ChangeSet::default(), |set, record| {
-                set.delete(record.key, record.revision)
-            });
+        let mut set = ChangeSet::default();
+        for record in page.records {
+            set = set.delete(record.key, record.revision);
+            if kind == kind::CLIENT {
+                set = self.without_use(set, record.key.id.into()).await?;
+            }
+        }
         let object = ObjectRef::absent(ObjectKind::Vault, format!("{count} records"));
         let event = event(
             self,

@@ -70,6 +70,8 @@ impl Fixture {
         let credentials = vault
             .reveal_credentials(&me, authorization.id)
             .await
+            .unwrap()
+            .into_oauth2()
             .unwrap();
         Self {
             vault,

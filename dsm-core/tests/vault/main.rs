@@ -8,10 +8,12 @@
 )]
 
 mod applications;
+mod clients;
 mod expiry;
 mod failures;
 mod fixture;
 mod keys;
+mod methods;
 mod reading;
 mod registering;
 mod sealing;

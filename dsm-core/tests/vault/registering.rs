@@ -42,8 +42,9 @@ async fn a_new_application_gets_credentials_that_work_from_where_the_caller_is()
     assert!(made.application_created && made.authorization_created);
     assert_eq!(made.authorization.allowed_ips, f.authorization.allowed_ips);
     assert!(!made.authorization.allow_application_creation);
-    let id = &made.credentials.client_id;
-    let secret = made.credentials.client_secret.expose();
+    let credentials = made.credentials.into_oauth2().unwrap();
+    let id = &credentials.client_id;
+    let secret = credentials.client_secret.expose();
     f.vault.authenticate(id, secret, f.origin()).await.unwrap();
     // The same again finds both and gives the same credentials.
     let again = f
@@ -52,8 +53,9 @@ async fn a_new_application_gets_credentials_that_work_from_where_the_caller_is()
         .await
         .unwrap();
     assert!(!again.application_created && !again.authorization_created);
-    assert_eq!(&again.credentials.client_id, id);
-    assert!(again.credentials.client_secret == made.credentials.client_secret);
+    let again = again.credentials.into_oauth2().unwrap();
+    assert_eq!(&again.client_id, id);
+    assert!(again.client_secret == credentials.client_secret);
 }
 
 #[tokio::test]
@@ -66,7 +68,8 @@ async fn the_own_authorization_is_found_by_system_and_environment() {
         .await
         .unwrap();
     assert_eq!(found.authorization.id, f.authorization.id);
-    assert_eq!(found.credentials.client_id, f.credentials.client_id);
+    let found = found.credentials.into_oauth2().unwrap();
+    assert_eq!(found.client_id, f.credentials.client_id);
 }
 
 #[tokio::test]
@@ -176,10 +179,11 @@ async fn a_made_authorization_sees_only_its_own_secrets() {
         .register_application(&client, registration("new", "s2", "e2"))
         .await
         .unwrap();
-    let secret = made.credentials.client_secret.expose();
+    let credentials = made.credentials.into_oauth2().unwrap();
+    let secret = credentials.client_secret.expose();
     let token = f
         .vault
-        .authenticate(&made.credentials.client_id, secret, f.origin())
+        .authenticate(&credentials.client_id, secret, f.origin())
         .await
         .unwrap();
     let other = f

@@ -2,5 +2,6 @@
 
 pub mod data;
 pub mod iso;
+mod shown;
 pub mod status;
 pub mod v1;

@@ -12,6 +12,7 @@ use dsm_core::vault::{AuditPlace, Caller, Vault, VaultBuilder, VaultOptions};
 use super::Failure;
 use crate::config::{BeforeAnswer, Config, RootKeySource, StoreUrl};
 use crate::http::tls::Tls;
+use crate::sts::StsEndpoint;
 
 /// How long until a store that cannot be reached is tried again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -185,7 +186,11 @@ pub(super) fn builder(
         sealing: config.sealing.clone(),
         ..VaultOptions::default()
     };
-    Vault::builder_dyn(store, keys).options(options)
+    let builder = Vault::builder_dyn(store, keys).options(options);
+    match &config.sts_endpoint {
+        Some(url) => builder.sts(Arc::new(StsEndpoint::new(url.clone()))),
+        None => builder,
+    }
 }
 
 /// Where the trail of a server is kept.

@@ -11,12 +11,13 @@ use ipnet::IpNet;
 use toml::{Table, Value};
 
 /// Every key there is. Its variable is `DSM_` and the key in capitals, dots as underscores.
-pub(super) const KEYS: [&str; 35] = [
+pub(super) const KEYS: [&str; 36] = [
     "accept_data_loss",
     "allow_plain_http",
     "audit.before_answer",
     "audit.dir",
     "auto_register",
+    "aws.sts_endpoint",
     "data_dir",
     "drain_grace_s",
     "forwarded_header",
@@ -235,6 +236,21 @@ impl Settings {
         self.take(key, default, |value| match value.as_str() {
             Some("") => Err("must not be empty".into()),
             Some(text) => text.parse().map_err(|error: T::Err| error.to_string()),
+            None => Err("must be a text".into()),
+        })
+    }
+
+    /// A setting that is a text; none when it is not given or empty.
+    pub(super) fn optional<T: FromStr<Err: fmt::Display>>(
+        &mut self,
+        key: &'static str,
+    ) -> Option<T> {
+        self.take(key, None, |value| match value.as_str() {
+            Some("") => Ok(None),
+            Some(text) => text
+                .parse()
+                .map(Some)
+                .map_err(|error: T::Err| error.to_string()),
             None => Err("must be a text".into()),
         })
     }

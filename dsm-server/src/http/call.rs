@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dsm_core::access::CertificateDigests;
+use dsm_core::oauth1::Scheme;
 use futures_util::Stream;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
@@ -26,6 +27,7 @@ use crate::http::router::Pattern;
 pub struct Peer {
     addr: SocketAddr,
     certificate: Option<CertificateDigests>,
+    scheme: Scheme,
     /// Keeps the connection's place taken while a request of it still runs.
     _held: Option<Arc<OwnedSemaphorePermit>>,
 }
@@ -36,6 +38,7 @@ impl Peer {
         Self {
             addr,
             certificate: None,
+            scheme: Scheme::Http,
             _held: None,
         }
     }
@@ -45,6 +48,7 @@ impl Peer {
         Self {
             addr,
             certificate: None,
+            scheme: Scheme::Http,
             _held: Some(place),
         }
     }
@@ -55,6 +59,20 @@ impl Peer {
             certificate,
             ..self
         }
+    }
+
+    /// The same peer, which speaks TLS to this server.
+    #[must_use]
+    pub fn over_tls(self) -> Self {
+        Self {
+            scheme: Scheme::Https,
+            ..self
+        }
+    }
+
+    /// What it speaks to this server.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// The certificate of its TLS session.
@@ -160,6 +178,11 @@ impl Call {
     /// The path exactly as the client sent it, which is what a request signature covers.
     pub fn sent_path(&self) -> &str {
         self.head.uri.path()
+    }
+
+    /// The query exactly as the client sent it, without the question mark.
+    pub fn query_as_sent(&self) -> &str {
+        self.head.uri.query().unwrap_or_default()
     }
 
     /// The path parameter `name`, case and percent-encoding as sent; a tail may contain slashes.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use dsm_core::oauth1::Scheme;
 use http::header::{FORWARDED, HeaderMap, HeaderName};
 use ipnet::{IpNet, Ipv4Net};
 
@@ -125,12 +126,49 @@ impl Forwarding {
                 for instance in instances {
                     hops.extend(forwarded_hops(instance).ok_or(Unresolved::Malformed)?);
                 }
-                self.first_untrusted(hops.into_iter().rev())
+                self.first_untrusted(hops.into_iter().rev().map(|hop| hop.client))
             }
             ForwardedHeader::XRealIp => match instances.as_slice() {
                 [one] => self.first_untrusted([parse_node(trim(one), false)]),
                 _ => Err(Unresolved::Malformed),
             },
+        }
+    }
+
+    /// What the client behind `peer` speaks: `own` is what `peer` speaks here, which counts unless it
+    /// is a trusted proxy that says otherwise. With `Forwarded` that is the `proto` beside the
+    /// client's address, with the other headers `X-Forwarded-Proto`.
+    ///
+    /// `None` when what the proxy says is malformed, or is said twice.
+    pub fn scheme(&self, peer: IpAddr, own: Scheme, headers: &HeaderMap) -> Option<Scheme> {
+        if !self.trusts(peer) {
+            return Some(own);
+        }
+        let said = match self.header {
+            ForwardedHeader::Forwarded => {
+                let mut hops = Vec::new();
+                for instance in headers.get_all(self.header.name()) {
+                    hops.extend(forwarded_hops(instance.to_str().ok()?)?);
+                }
+                let client = hops.into_iter().rev();
+                let mut client =
+                    client.skip_while(|hop| hop.client.is_some_and(|it| self.trusts(it)));
+                client.next().and_then(|hop| hop.proto)
+            }
+            ForwardedHeader::XForwardedFor | ForwardedHeader::XRealIp => {
+                let mut values = headers.get_all("x-forwarded-proto").iter();
+                match (values.next(), values.next()) {
+                    (None, _) => None,
+                    (Some(one), None) => Some(trim(one.to_str().ok()?).to_owned()),
+                    (Some(_), Some(_)) => return None,
+                }
+            }
+        };
+        match said.as_deref() {
+            None => Some(own),
+            Some(text) if text.eq_ignore_ascii_case("https") => Some(Scheme::Https),
+            Some(text) if text.eq_ignore_ascii_case("http") => Some(Scheme::Http),
+            Some(_) => None,
         }
     }
 
@@ -207,18 +245,31 @@ fn valid_port(text: &str) -> Option<()> {
     (digits && text.parse::<u16>().is_ok()).then_some(())
 }
 
-/// The `for` of each element of one `Forwarded` header, in order; an inner `None` is a client that
-/// is obfuscated or unknown. `None` when the header is malformed.
-fn forwarded_hops(text: &str) -> Option<Vec<Option<IpAddr>>> {
+/// One element of a `Forwarded` header.
+struct Hop {
+    /// None when it is obfuscated or unknown.
+    client: Option<IpAddr>,
+    /// What the client speaks, if the element says so.
+    proto: Option<String>,
+}
+
+/// The elements of one `Forwarded` header, in order. `None` when the header is malformed.
+fn forwarded_hops(text: &str) -> Option<Vec<Hop>> {
     let mut hops = Vec::new();
     let mut rest = text;
     loop {
-        let mut client = None;
+        let (mut client, mut proto) = (None, None);
         loop {
             let (name, after) = token(trim(rest))?;
             let (value, after) = value(after.strip_prefix('=')?)?;
-            if name.eq_ignore_ascii_case("for") && client.replace(value).is_some() {
-                return None;
+            if name.eq_ignore_ascii_case("for") {
+                if client.replace(value).is_some() {
+                    return None;
+                }
+            } else if name.eq_ignore_ascii_case("proto") {
+                // Twice it says nothing that can be read.
+                let twice = proto.is_some();
+                proto = Some(if twice { String::new() } else { value });
             }
             rest = trim(after);
             match rest.strip_prefix(';') {
@@ -226,7 +277,10 @@ fn forwarded_hops(text: &str) -> Option<Vec<Option<IpAddr>>> {
                 None => break,
             }
         }
-        hops.push(parse_node(&client?, true));
+        hops.push(Hop {
+            client: parse_node(&client?, true),
+            proto,
+        });
         match rest.strip_prefix(',') {
             Some(more) => rest = more,
             None if rest.is_empty() => return Some(hops),

@@ -67,7 +67,7 @@ where
     };
     match secured {
         Ok(io) => {
-            exchange.peer = exchange.peer.showing(io.certificate());
+            exchange.peer = exchange.peer.showing(io.certificate()).over_tls();
             converse(builder, io, exchange, stage).await;
         }
         Err(error) => tracing::debug!(%error, "a TLS handshake failed"),

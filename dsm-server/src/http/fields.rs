@@ -432,7 +432,7 @@ pub(crate) fn boolean(value: Value) -> Checked<bool> {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape of a conversion")]
-fn integer(value: Value) -> Checked<i64> {
+pub(crate) fn integer(value: Value) -> Checked<i64> {
     value.as_i64().ok_or("must be a whole number")
 }
 

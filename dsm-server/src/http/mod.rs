@@ -12,5 +12,6 @@ pub mod operation;
 pub mod path;
 pub mod places;
 pub mod router;
+pub(crate) mod signed;
 mod timed;
 pub mod tls;

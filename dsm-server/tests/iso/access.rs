@@ -247,7 +247,8 @@ async fn a_token_of_one_authorization_opens_nothing_of_another() {
         .await
         .expect("an authorization");
     let credentials = world.vault.reveal_credentials(&world.me, made.id).await;
-    let credentials = credentials.expect("credentials");
+    let credentials = credentials.expect("credentials").into_oauth2();
+    let credentials = credentials.expect("of OAuth 2.0");
     let token = world
         .token_for(&credentials.client_id, credentials.client_secret.expose())
         .await;

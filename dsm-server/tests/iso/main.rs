@@ -10,6 +10,7 @@ mod read;
 mod refusals;
 mod register;
 mod sealing;
+mod signed;
 #[path = "../common/store.rs"]
 mod store;
 mod throttle;

@@ -177,6 +177,11 @@ async fn requests_that_are_no_such_request_are_400() {
         (vec![], String::new(), "invalid_request"),
         (
             vec![("content-type", FORM)],
+            format!("grant_type=client_credentials&scope=all&{pair}"),
+            "invalid_scope",
+        ),
+        (
+            vec![("content-type", FORM)],
             format!("grant_type=client_credentials&{pair}&client_id={id}"),
             "invalid_request",
         ),
@@ -211,4 +216,78 @@ async fn requests_that_are_no_such_request_are_400() {
     let path = format!("{PATH}?grant_type=client_credentials&{pair}");
     let answer = world.send(Method::POST, &path, &[], "").await;
     assert_eq!(answer.body["error"], "invalid_request");
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_good_for_nothing() {
+    let world = World::new().await;
+    let token = world.token().await;
+    let about = async |path: &str, token: &str| {
+        let id = &world.credentials.client_id;
+        let secret = world.credentials.client_secret.expose();
+        let body = format!("token={token}&client_id={id}&client_secret={secret}");
+        let headers = [("content-type", FORM)];
+        world.send(Method::POST, path, &headers, body).await
+    };
+    let told = about("/iso/oauth2/introspect", &token).await;
+    assert_eq!(told.status, 200, "{}", told.body);
+    assert_eq!(told.body["active"], true);
+    assert_eq!(told.body["token_type"], "Bearer");
+    let own = world.credentials.client_id.as_str();
+    assert_eq!(told.body["client_id"], own);
+    let lasts = told.body["exp"].as_i64().zip(told.body["iat"].as_i64());
+    assert_eq!(lasts.map(|(exp, iat)| exp - iat), Some(3600));
+    for _ in 0..2 {
+        let revoked = about("/iso/oauth2/revoke", &token).await;
+        assert_eq!(revoked.status, 200, "{}", revoked.body);
+    }
+    world.get(&token, "/iso/sctm/secrets").await.fails(401, "");
+    for token in [token.as_str(), "dsm_at_unknown"] {
+        let told = about("/iso/oauth2/introspect", token).await;
+        assert_eq!(told.status, 200);
+        let names: Vec<&String> = told.body.as_object().expect("an object").keys().collect();
+        assert_eq!(names, ["active", "code", "response"]);
+        assert_eq!(told.body["active"], false);
+    }
+    assert_eq!(
+        about("/iso/oauth2/revoke", "dsm_at_unknown").await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn who_asks_about_tokens_authenticates_as_for_one() {
+    let world = World::new().await;
+    let token = world.token().await;
+    let basic = world.basic();
+    for path in ["/iso/oauth2/revoke", "/iso/oauth2/introspect"] {
+        let send = async |headers: &[(&str, &str)], body: String| {
+            world.send(Method::POST, path, headers, body).await
+        };
+        let form = ("content-type", FORM);
+        for body in [
+            format!("token={token}"),
+            format!("token={token}&client_id=nobody&client_secret=wrong"),
+        ] {
+            let refused = send(&[form], body).await;
+            assert_eq!(refused.status, 401, "{path}");
+            assert_eq!(refused.body["error"], "invalid_client");
+        }
+        let bearer = format!("Bearer {token}");
+        let refused = send(
+            &[form, ("authorization", &bearer)],
+            format!("token={token}"),
+        )
+        .await;
+        assert_eq!(refused.status, 401, "a token is no client's credentials");
+        let basic = ("authorization", basic.as_str());
+        let missing = send(&[form, basic], String::new()).await;
+        assert_eq!(
+            (missing.status.as_u16(), &missing.body["error"]),
+            (400, &json!("invalid_request"))
+        );
+        let hinted = format!("token={token}&token_type_hint=refresh_token");
+        let asked = send(&[form, basic], hinted).await;
+        assert_eq!(asked.status, 200, "{path}");
+    }
 }

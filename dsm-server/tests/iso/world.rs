@@ -112,7 +112,10 @@ impl World {
             application,
             authorization,
             secret,
-            credentials: credentials.expect("credentials"),
+            credentials: credentials
+                .expect("credentials")
+                .into_oauth2()
+                .expect("of OAuth 2.0"),
             store,
             router,
             conformance,

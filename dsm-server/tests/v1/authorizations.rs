@@ -185,21 +185,6 @@ async fn revealed_credentials_get_a_token() {
 }
 
 #[tokio::test]
-async fn credentials_that_nothing_accepts_are_not_shown() {
-    let server = Server::start().await;
-    server.furnish().await;
-    let body = json!({"name": "cloud", "authentication_method": "aws"});
-    server.make("/applications", body).await;
-    server
-        .make("/applications/3/authorizations", authorization(&[]))
-        .await;
-    let answer = server
-        .post("/authorizations/2/credentials", json!({}))
-        .await;
-    answer.problem(409);
-}
-
-#[tokio::test]
 async fn a_refusal_is_explained_rule_by_rule() {
     let server = Server::start().await;
     server.furnish().await;
@@ -277,4 +262,53 @@ async fn filters_choose() {
         .await;
     let listed = server.get("/authorizations?environment=test").await;
     assert_eq!(listed.body["items"][0]["id"], "2");
+}
+
+#[tokio::test]
+async fn the_proof_is_explained_where_it_is_asked_for() {
+    let server = Server::start().await;
+    server.furnish().await;
+    let body = json!({
+        "name": "cloud", "authentication_method": "aws",
+        "aws_arns": ["arn:aws:iam::123456789012:role/ci-*"],
+    });
+    server.make("/applications", body).await;
+    server
+        .make("/applications/3/authorizations", authorization(&[]))
+        .await;
+    let path = "/authorizations/2/explain";
+    for (method, arn, outcomes) in [
+        (
+            "aws",
+            "arn:aws:iam::123456789012:role/ci-build",
+            ["passed", "passed"],
+        ),
+        (
+            "oauth1",
+            "arn:aws:sts::123456789012:assumed-role/ci-x/1",
+            ["failed", "passed"],
+        ),
+        (
+            "aws",
+            "arn:aws:iam::123456789012:user/ann",
+            ["passed", "failed"],
+        ),
+    ] {
+        let body = json!({
+            "ip": "10.1.2.3", "resource": "Application", "method": method, "arn": arn,
+        });
+        let explained = server.post(path, body).await;
+        assert_eq!(explained.status, 200, "{explained:?}");
+        let rules = explained.body["rules"].as_array().expect("a list");
+        assert_eq!(rules[0]["rule"], "authentication_method");
+        assert_eq!(rules[1]["rule"], "aws_arn");
+        assert_eq!([&rules[0]["outcome"], &rules[1]["outcome"]], outcomes);
+        let permitted = outcomes == ["passed", "passed"];
+        assert_eq!(explained.body["permitted"], permitted);
+    }
+    let body = json!({
+        "ip": "10.1.2.3", "resource": "Application", "method": "basic", "arn": "ann",
+    });
+    let refused = server.post(path, body).await;
+    assert_eq!(refused.wrong(), ["method", "arn"]);
 }

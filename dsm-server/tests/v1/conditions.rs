@@ -134,6 +134,8 @@ async fn conditions_that_nobody_looks_at_are_refused() {
         ("POST", "/secrets/1/versions/1/reveal"),
         ("POST", "/secrets/1/versions/1/restore"),
         ("POST", "/authorizations/1/credentials"),
+        ("POST", "/authorizations/1/clients/rotate"),
+        ("DELETE", "/authorizations/1/clients/1"),
         ("POST", "/authorizations/1/explain"),
         ("PUT", "/authorizations/1/secrets/2"),
         ("DELETE", "/authorizations/1/secrets/1"),

@@ -3,6 +3,7 @@
 mod applications;
 mod audit;
 mod authorizations;
+mod clients;
 mod conditions;
 #[path = "../common/conformance.rs"]
 mod conformance;

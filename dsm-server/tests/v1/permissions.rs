@@ -124,6 +124,27 @@ fn table() -> Vec<Row> {
             P::AuthorizationsReveal,
         ),
         (
+            "v1.authorizations.clients.list",
+            "GET",
+            "/authorizations/1/clients",
+            none(),
+            P::AuthorizationsView,
+        ),
+        (
+            "v1.authorizations.clients.rotate",
+            "POST",
+            "/authorizations/1/clients/rotate",
+            none(),
+            P::AuthorizationsWrite,
+        ),
+        (
+            "v1.authorizations.clients.revoke",
+            "DELETE",
+            "/authorizations/1/clients/1",
+            none(),
+            P::AuthorizationsWrite,
+        ),
+        (
             "v1.authorizations.explain",
             "POST",
             "/authorizations/1/explain",

@@ -24,6 +24,7 @@ async fn bodies_that_are_no_json_are_malformed() {
         ("PUT", "/authorizations/1/secrets/2"),
         ("POST", "/authorizations/1/explain"),
         ("POST", "/authorizations/1/credentials"),
+        ("POST", "/authorizations/1/clients/rotate"),
         ("POST", "/operators"),
         ("POST", "/secrets/1/enable"),
         ("POST", "/secrets/1/versions/1/reveal"),

@@ -11,11 +11,14 @@ use crate::world::{CLIENT, REFERRER};
 
 /// How everything begins that no answer shows unasked: values of secrets and keys of this vault,
 /// then client secrets, tokens and private keys.
-const SENSITIVE: [&str; 5] = [
+const SENSITIVE: [&str; 8] = [
     "canary-",
     "dsm_cs_",
     "dsm_at_",
     "dsm_op_",
+    "dsm_os_",
+    "dsm_ts_",
+    "dsm_uk_",
     "PRIVATE KEY-----",
 ];
 

@@ -4,17 +4,18 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use chrono::TimeDelta;
 use data_encoding::BASE64;
-use dsm_core::access::{Permissions, SealingFormat};
-use dsm_core::id::{AuthorizationId, OperatorId};
+use dsm_core::access::{AuthenticationMethod, Permissions, SealingFormat};
+use dsm_core::id::{AuthorizationId, ClientId, OperatorId};
 use dsm_core::secret::SecretData;
 use dsm_core::time::Timestamp;
-use dsm_core::vault::{ApplicationFields, AuthorizationFields, SecretFields};
+use dsm_core::vault::{ApplicationFields, AuthorizationFields, Presented, SecretFields};
 use dsm_server::http::call::Surface;
 use serde_json::{Value, json};
 use warp::http::{HeaderValue, Method};
 
 use crate::exchange::Ask;
 use crate::permissions;
+use crate::proof;
 use crate::request::{fields, request};
 use crate::table::Row;
 use crate::world::{APPLICATION, AUTHORIZATION, SECRET, World};
@@ -29,6 +30,8 @@ const OTHER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 11));
 
 /// One cell of the table.
 pub(crate) struct Case<'t> {
+    /// How clients prove who they are.
+    pub(crate) method: AuthenticationMethod,
     pub(crate) surface: Surface,
     pub(crate) row: &'t Row,
     pub(crate) fault: &'t str,
@@ -67,7 +70,11 @@ impl Case<'_> {
             self.prepare_probe()
         } else if self.surface == Surface::V1 {
             self.prepare_operator(world, number).await
-        } else if self.row.pattern == "/iso/oauth2/token" {
+        } else if self.method == AuthenticationMethod::Aws {
+            self.prepare_identity(world).await
+        } else if self.method == AuthenticationMethod::OAuth1 {
+            self.prepare_signed(world).await
+        } else if self.row.pattern.starts_with("/iso/oauth2/") {
             self.prepare_token(world).await
         } else {
             self.prepare_client(world).await
@@ -93,29 +100,48 @@ impl Case<'_> {
         let unknown = "0".repeat(id.len());
         let wrong = "dsm-cs-wrong";
         let ask = Ask::new(&self.row.method, &self.row.pattern);
+        // Its own token, for those that ask about one.
+        let start = format!(
+            "grant_type=client_credentials&token={}",
+            world.token().await
+        );
         let (id, secret) = match self.fault {
-            "none" => return form(ask, "grant_type=client_credentials"),
+            "none" => return form(ask, &start),
             "unknown" => (unknown.as_str(), secret),
             "wrong" => (id, wrong),
             "other" => (id, other.client_secret.expose()),
             "basic" => {
                 let ask = ask.header("authorization", &basic(id, wrong));
-                return form(ask, "grant_type=client_credentials");
+                return form(ask, &start);
             }
-            "method" => (text(&signing, "id"), text(&signing, "signature")),
+            "method" => (
+                text(&signing, "consumer_key"),
+                text(&signing, "consumer_secret"),
+            ),
             _ => (id, secret),
         };
-        let fields = [
-            "grant_type=client_credentials&client_id=",
-            id,
-            "&client_secret=",
-            secret,
-        ];
-        self.spoil(world, form(ask, &fields.concat())).await
+        let fields = format!("{start}&client_id={id}&client_secret={secret}");
+        self.spoil(world, form(ask, &fields)).await
     }
 
-    /// The answer to a registration of an application that signs its requests: no operator is
-    /// shown credentials for tokens of such a one.
+    async fn prepare_signed(&self, world: &World) -> Ask {
+        let ask = request(&self.row.method, &self.row.pattern);
+        let ask = self.spoil(world, ask).await;
+        proof::signed(world, ask, self.fault).await
+    }
+
+    async fn prepare_identity(&self, world: &World) -> Ask {
+        let ask = Ask::new(&self.row.method, &self.row.pattern);
+        let ask = self.spoil(world, ask).await;
+        let fields = if self.row.pattern == "/iso/oauth2/token" {
+            "grant_type=urn%3Adsm%3Aparams%3Aoauth%3Agrant-type%3Aaws"
+        } else {
+            "token=dsm_at_none"
+        };
+        proof::identified(world, ask, fields, self.fault).await
+    }
+
+    /// The answer to a registration of an application that signs its requests.
     async fn of_another_method(world: &World) -> Value {
         let register = json!({
             "application": "signing", "system": "sys", "environment": "dev",
@@ -142,6 +168,16 @@ impl Case<'_> {
                 world.clock.advance(TOKEN_LIFETIME);
                 ask
             }
+            "ended-token" => {
+                let own = world.credentials(AUTHORIZATION).await;
+                let own = Presented::Secret {
+                    client_id: &own.client_id,
+                    client_secret: own.client_secret.expose(),
+                };
+                let revoked = world.vault.revoke_token(own, &token, world.origin());
+                revoked.await.expect("a revoked token");
+                ask
+            }
             _ => self.spoil(world, ask).await,
         }
     }
@@ -155,6 +191,20 @@ impl Case<'_> {
         match self.fault {
             // The credentials show these.
             "good" | "unknown" | "wrong" | "other" | "method" => {}
+            // As the signature or the identity does these.
+            "nobody" | "token" | "secret" | "old" | "early" | "plain" | "version" | "missing"
+            | "repeated" | "garbled" | "no-host" | "sent-to" | "used" | "forged" | "unlisted"
+            | "key" | "no-key" | "host" | "service" | "body" | "unsigned" | "down" => {}
+            "replaced" if self.method == AuthenticationMethod::OAuth2 => {
+                let overlap = Some(std::time::Duration::ZERO);
+                let rotated = vault.rotate_clients(me, AUTHORIZATION, overlap).await;
+                rotated.expect("new credentials");
+            }
+            "replaced" => {}
+            "gone" => {
+                let revoked = vault.revoke_client(me, AUTHORIZATION, ClientId(1)).await;
+                revoked.expect("a revoked client");
+            }
             "app-off" => {
                 let fields = ApplicationFields {
                     enabled: Some(false),

@@ -18,6 +18,7 @@ pub(crate) fn request(method: &Method, pattern: &str) -> Ask {
     let path = pattern
         .replace("{identity…}", "db/main")
         .replace("{secret_id}", if method == Method::PUT { "2" } else { "1" })
+        .replace("{client_id}", "1")
         .replace("{n}", "1")
         .replace(
             "{id}",
@@ -58,7 +59,10 @@ pub(crate) fn fields(method: &Method, pattern: &str) -> Value {
         | (
             "POST",
             "/iso/oauth2/token"
+            | "/iso/oauth2/revoke"
+            | "/iso/oauth2/introspect"
             | "/api/v1/authorizations/{id}/credentials"
+            | "/api/v1/authorizations/{id}/clients/rotate"
             | "/api/v1/secrets/{id}/enable"
             | "/api/v1/secrets/{id}/disable"
             | "/api/v1/secrets/{id}/expire"

@@ -3,16 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
-use dsm_core::access::{Origin, Permissions, SealingFormat};
+use dsm_core::access::{AuthenticationMethod, Origin, Permissions, SealingFormat};
 use dsm_core::crypto::StaticKeys;
 use dsm_core::entropy::OsEntropy;
 use dsm_core::id::{ApplicationId, AuthorizationId, SecretId};
 use dsm_core::secret::SecretData;
 use dsm_core::store::{ChangeSet, Job, Kind, MemoryStore, Page, Query, Record, Store as _, Topic};
-use dsm_core::testing::ManualClock;
+use dsm_core::testing::{FakeSts, ManualClock};
 use dsm_core::vault::{
-    ApplicationFields, AuthorizationFields, Caller, ClientCredentials, NewOperator, Registry,
-    SecretFields, Vault,
+    ApplicationFields, AuthorizationFields, Caller, ClientCredentials, Credentials, NewOperator,
+    Registry, SecretFields, Vault,
 };
 use dsm_server::app::App;
 use dsm_server::health::Health;
@@ -33,6 +33,10 @@ pub(crate) const REFERRER: &str = "https://ci.example.org/job/7";
 pub(crate) const APPLICATION: ApplicationId = ApplicationId(1);
 /// Its authorization.
 pub(crate) const AUTHORIZATION: AuthorizationId = AuthorizationId(1);
+/// The host that requests for AWS are signed for.
+pub(crate) const STS: &str = "sts.example.org";
+/// The kind of record that a nonce is.
+const NONCE: u16 = 18;
 /// The secret attached to it.
 pub(crate) const SECRET: SecretId = SecretId(1);
 
@@ -51,6 +55,7 @@ pub(crate) struct World {
     pub(crate) vault: Arc<Vault>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) me: Caller,
+    pub(crate) sts: Arc<FakeSts>,
     router: Router<App>,
     store: Arc<MemoryStore>,
     conformance: Arc<Conformance>,
@@ -65,11 +70,18 @@ fn conformance(router: &Router<App>) -> Arc<Conformance> {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::of(AuthenticationMethod::OAuth2).await
+    }
+
+    /// With another method for the application that asks.
+    pub(crate) async fn of(method: AuthenticationMethod) -> Self {
+        let sts = Arc::new(FakeSts::new(STS));
         let store = Arc::new(MemoryStore::new());
         let clock = Arc::new(ManualClock::default());
         let keys = Arc::new(StaticKeys::generate(&OsEntropy));
         let vault = Vault::builder_dyn(store.clone(), keys.clone())
             .clock(clock.clone())
+            .sts(sts.clone())
             .initialise()
             .await
             .expect("an empty store takes a vault");
@@ -85,14 +97,15 @@ impl World {
             vault,
             clock,
             me: Caller::embedded("tests"),
+            sts,
             router,
             store,
         };
-        world.furnish().await;
+        world.furnish(method).await;
         world
     }
 
-    async fn furnish(&self) {
+    async fn furnish(&self, method: AuthenticationMethod) {
         let (vault, me) = (&self.vault, &self.me);
         for (registry, name) in [
             (Registry::System, "sys"),
@@ -103,8 +116,12 @@ impl World {
             let made = vault.create_registry_entry(me, registry, name, "").await;
             made.expect("an entry");
         }
-        for name in ["caller", "neighbour", "empty"] {
-            let made = vault.create_application(me, ApplicationFields::new(name));
+        for (name, method) in [
+            ("caller", method),
+            ("neighbour", AuthenticationMethod::OAuth2),
+            ("empty", AuthenticationMethod::OAuth2),
+        ] {
+            let made = vault.create_application(me, application(name, method));
             made.await.expect("an application");
         }
         for (application, key) in [(APPLICATION, "canary-key"), (ApplicationId(2), "canary-2")] {
@@ -196,20 +213,32 @@ impl World {
         made.expect("an operator").1.expose().to_owned()
     }
 
-    /// The credentials of an authorization.
-    pub(crate) async fn credentials(&self, of: AuthorizationId) -> ClientCredentials {
+    /// The credentials of an authorization, of whatever method.
+    pub(crate) async fn revealed(&self, of: AuthorizationId) -> Credentials {
         let revealed = self.vault.reveal_credentials(&self.me, of).await;
         revealed.expect("credentials")
+    }
+
+    /// The credentials of an authorization, for a token by OAuth 2.0.
+    pub(crate) async fn credentials(&self, of: AuthorizationId) -> ClientCredentials {
+        let revealed = self.revealed(of).await.into_oauth2();
+        revealed.expect("of OAuth 2.0")
+    }
+
+    /// Where the client is.
+    #[allow(clippy::unused_self, reason = "reads as what it is of")]
+    pub(crate) fn origin(&self) -> Origin {
+        Origin {
+            ip: Some(CLIENT),
+            referrer: Some(REFERRER.to_owned()),
+            certificate: None,
+        }
     }
 
     /// An access token of the calling authorization.
     pub(crate) async fn token(&self) -> String {
         let credentials = self.credentials(AUTHORIZATION).await;
-        let origin = Origin {
-            ip: Some(CLIENT),
-            referrer: Some(REFERRER.to_owned()),
-            certificate: None,
-        };
+        let origin = self.origin();
         let secret = credentials.client_secret.expose();
         let issued = self
             .vault
@@ -247,10 +276,10 @@ impl World {
         }
     }
 
-    /// Everything that is stored but the audit trail.
+    /// Everything that is stored but the audit trail, and the nonces that a proof uses up.
     pub(crate) async fn state(&self) -> State {
         let mut records = Vec::new();
-        for kind in 0..=u16::from(u8::MAX) {
+        for kind in (0..=u16::from(u8::MAX)).filter(|kind| *kind != NONCE) {
             let query = Query::new(Kind(kind));
             let page = self.store.list(&query, Page::first(10_000)).await;
             let page = page.expect("a page");
@@ -260,6 +289,15 @@ impl World {
         let topics: Vec<Topic> = (0..=u16::from(u8::MAX)).map(Topic).collect();
         let jobs = self.store.list_jobs(&topics, 10_000).await.expect("jobs");
         (records, jobs)
+    }
+}
+
+/// An application whose clients prove who they are by this method.
+fn application(name: &str, method: AuthenticationMethod) -> ApplicationFields {
+    ApplicationFields {
+        authentication_method: Some(method),
+        aws_arns: Some(vec!["arn:aws:iam::123456789012:role/*".to_owned()]),
+        ..ApplicationFields::new(name)
     }
 }
 

@@ -496,7 +496,7 @@ fn the_caller_of_the_model_is_that_of_the_cases() {
         Arc::new(super::application()),
         AuthorizationId(OWN.1),
         Arc::new(super::authorization()),
-        ClientId(300),
+        (ClientId(300), AuthenticationMethod::OAuth2),
         Origin::default(),
     );
     let case = Case::new(Request::authenticate()).principal();

@@ -7,7 +7,7 @@ use super::super::client::NewClient;
 use super::super::error::Error;
 use super::super::record::Stored;
 use super::super::sealing::NewKey;
-use crate::access::{Authorization, Resource, SealingFormat};
+use crate::access::{AuthenticationMethod, Authorization, Resource, SealingFormat};
 use crate::audit::Operation;
 use crate::id::ApplicationId;
 use crate::store::ChangeSet;
@@ -42,11 +42,16 @@ impl Vault {
     /// yet.
     pub(crate) async fn draft_authorization(
         &self,
-        content: Authorization,
+        mut content: Authorization,
+        method: AuthenticationMethod,
         by: &str,
     ) -> Result<NewAuthorization, Error> {
+        // Its clients have to name one.
+        if method == AuthenticationMethod::Aws && content.unique_key.is_none() {
+            content.unique_key = Some(self.random_unique_key());
+        }
         let authorization = self.records.draft(content, by).await?;
-        let client = self.draft_client(authorization.id, by).await?;
+        let client = self.draft_client(&authorization, method, by).await?;
         let id = authorization.id;
         let key = self.draft_missing_key(id, &authorization, by).await?;
         Ok(NewAuthorization {

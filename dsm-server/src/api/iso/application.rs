@@ -1,27 +1,66 @@
 //! The caller's application: what it may read, how it registers, and how it gives up.
 
 use dsm_core::secret::SecretText;
-use dsm_core::vault::{ApplicationFields, AuthorizationFields, Registered, Registration};
+use dsm_core::vault::{
+    ApplicationFields, AuthorizationFields, Credentials, Registered, Registration,
+};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::auth::{Attempts, principal};
 use super::input::Input;
 use super::reply::{Nothing, done};
 use super::shape::ApplicationBody;
-use super::{Attempts, principal};
 use crate::api::status::Failure;
 use crate::app::App;
 use crate::http::call::{Call, Reply};
 
-/// Documented as id and signature of the application; clients authenticate with them.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Credentials<'a> {
-    id: &'a str,
-    signature: &'a str,
+/// What clients of the application authenticate with, by its method. `id` and `signature` are documented
+/// as those of the application; they are the client's id and secret.
+#[derive(Default, Serialize, JsonSchema)]
+#[schemars(rename = "Registration")]
+pub(super) struct Registrant<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumer_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumer_secret: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_secret: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique_key: Option<&'a str>,
     /// Once, where the vault makes a pair and keeps no private key. Sensitive.
     #[serde(skip_serializing_if = "Option::is_none")]
     private_key: Option<&'a str>,
+}
+
+impl<'a> From<&'a Credentials> for Registrant<'a> {
+    fn from(credentials: &'a Credentials) -> Self {
+        match credentials {
+            Credentials::OAuth2(credentials) => Self {
+                id: Some(&credentials.client_id),
+                signature: Some(credentials.client_secret.expose()),
+                ..Self::default()
+            },
+            Credentials::OAuth1(credentials) => Self {
+                consumer_key: Some(&credentials.consumer_key),
+                consumer_secret: Some(credentials.consumer_secret.expose()),
+                token: Some(&credentials.token),
+                token_secret: Some(credentials.token_secret.expose()),
+                ..Self::default()
+            },
+            Credentials::Aws { unique_key } => Self {
+                unique_key: Some(unique_key.expose()),
+                ..Self::default()
+            },
+        }
+    }
 }
 
 /// `GET /iso/dapp/application`.
@@ -42,7 +81,7 @@ pub(super) async fn read(app: &App, call: &Call) -> Result<Reply, Failure> {
 pub(super) async fn register(app: &App, call: &Call) -> Result<Reply, Failure> {
     let mut attempts = Attempts::default();
     let registered = loop {
-        let principal = principal(app, call).await?;
+        let principal = attempts.principal(app, call).await?;
         let registration = registration_of(Input::of(call)?)?;
         let registered = app.vault.register_application(&principal, registration);
         let registered = registered.await;
@@ -50,10 +89,9 @@ pub(super) async fn register(app: &App, call: &Call) -> Result<Reply, Failure> {
             break registered?;
         }
     };
-    let body = Credentials {
-        id: &registered.credentials.client_id,
-        signature: registered.credentials.client_secret.expose(),
+    let body = Registrant {
         private_key: registered.private_key.as_ref().map(SecretText::expose),
+        ..Registrant::from(&registered.credentials)
     };
     Ok(done(StatusCode::OK, &what_came_of(&registered), body))
 }
@@ -62,7 +100,7 @@ pub(super) async fn register(app: &App, call: &Call) -> Result<Reply, Failure> {
 pub(super) async fn revoke(app: &App, call: &Call) -> Result<Reply, Failure> {
     let mut attempts = Attempts::default();
     loop {
-        let principal = principal(app, call).await?;
+        let principal = attempts.principal(app, call).await?;
         Input::of(call)?.finish()?;
         let revoked = app.vault.revoke_self(&principal).await;
         if !attempts.again(&revoked) {

@@ -226,6 +226,21 @@ impl Input {
         }
     }
 
+    /// Texts by name, in a form as JSON; `None` when absent or null. Anything else is nothing by name.
+    pub(super) fn texts_by_name(&mut self, names: Names) -> Option<Vec<(String, String)>> {
+        let object = match self.value(names, shapes::objects_of_texts)? {
+            Value::Null => return None,
+            Value::String(text) => json::read(text.as_bytes()).unwrap_or_default(),
+            value => value,
+        };
+        let pairs = object.as_object().and_then(|texts| {
+            let pair =
+                |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+            texts.iter().map(pair).collect()
+        });
+        Some(pairs.unwrap_or_default())
+    }
+
     /// A list of `{device, profile}`, in a form as JSON; `None` when absent, null or empty.
     pub(super) fn profiles(&mut self, names: Names) -> Option<Vec<CredentialProfile>> {
         let value = match self.value(names, shapes::profile_lists)? {

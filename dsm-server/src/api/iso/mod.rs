@@ -5,6 +5,8 @@
 //! expect, which for most of them means text.
 
 mod application;
+mod auth;
+mod client;
 mod endpoint;
 mod input;
 mod reply;
@@ -12,24 +14,14 @@ mod secret;
 mod shape;
 mod token;
 
-use dsm_core::access::Principal;
-use dsm_core::audit::Operation;
-use dsm_core::vault::Error;
 use http::StatusCode;
-use http::header::AUTHORIZATION;
 
 use self::endpoint::{delete, get, post};
 use self::reply::Nothing;
 pub use self::reply::refuse;
 use self::shape::ApplicationBody;
-use crate::api::status::Failure;
-use crate::app::{App, Proof};
-use crate::http::call::Call;
+use crate::app::App;
 use crate::http::router::Route;
-
-/// How often a write that lost a race is tried anew. These clients cannot say which revision they
-/// expect, so a lost race is none of their concern.
-const ATTEMPTS: usize = 10;
 
 /// The routes of this surface.
 pub fn routes() -> Vec<Route<App>> {
@@ -37,12 +29,30 @@ pub fn routes() -> Vec<Route<App>> {
         post(
             "/iso/oauth2/token",
             "iso_token",
-            "Gives an access token for client credentials",
+            "Gives an access token for client credentials, or for a request signed for AWS",
         )
-        .for_clients::<token::Refused<'_>>()
-        .fields(token::grant)
+        .for_clients::<client::Refused>()
+        .fields(client::grant)
         .gives::<token::Issued<'_>>(StatusCode::OK, "A token")
         .by(async |app, call| token::issue(&app, call).await),
+        post(
+            "/iso/oauth2/revoke",
+            "iso_token_revoke",
+            "Ends an access token of the caller's authorization",
+        )
+        .for_clients::<client::Refused>()
+        .fields(client::about_token)
+        .gives::<Nothing>(StatusCode::OK, "It is good for nothing any more")
+        .by(async |app, call| token::revoke(&app, call).await),
+        post(
+            "/iso/oauth2/introspect",
+            "iso_token_introspect",
+            "Tells what an access token of the caller's authorization is good for",
+        )
+        .for_clients::<client::Refused>()
+        .fields(client::about_token)
+        .gives::<token::Introspected<'_>>(StatusCode::OK, "What it is good for")
+        .by(async |app, call| token::introspect(&app, call).await),
         get(
             "/iso/dapp/application",
             "iso_application",
@@ -56,7 +66,7 @@ pub fn routes() -> Vec<Route<App>> {
             "Makes or changes an application, and finds or makes an authorization of it",
         )
         .fields(application::registration_of)
-        .gives::<application::Credentials<'_>>(StatusCode::OK, "Done")
+        .gives::<application::Registrant<'_>>(StatusCode::OK, "Done")
         .by(async |app, call| reply::answer(application::register(&app, &call).await)),
         delete(
             "/iso/dapp/application/authorization",
@@ -103,36 +113,4 @@ pub fn routes() -> Vec<Route<App>> {
         .gives::<Nothing>(StatusCode::OK, "Done")
         .by(async |app, call| reply::answer(secret::delete(&app, &call).await)),
     ]
-}
-
-/// Counts how often a write is tried. Another change may come in between, of the object or of the
-/// policy, on which then is decided anew.
-#[derive(Default)]
-struct Attempts(usize);
-
-impl Attempts {
-    /// Whether a write that ended so is to be tried again.
-    fn again<T>(&mut self, result: &Result<T, Error>) -> bool {
-        self.0 += 1;
-        matches!(result, Err(Error::Stale)) && self.0 < ATTEMPTS
-    }
-}
-
-/// Who calls, by the bearer token ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)).
-async fn principal(app: &App, call: &Call) -> Result<Principal, Failure> {
-    let arrival = app.arrive(call, Operation::UseToken, Proof::Header).await?;
-    let origin = arrival.origin();
-    let check = async {
-        match call.header(AUTHORIZATION).and_then(bearer) {
-            Some(token) => app.vault.principal(token, origin.clone()).await,
-            None => Err(app.vault.refuse_without_token(origin).await),
-        }
-    };
-    Ok(app.check(&arrival, None, check).await?)
-}
-
-fn bearer(header: &str) -> Option<&str> {
-    let (scheme, token) = header.trim().split_once(' ')?;
-    let token = token.trim_start();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }

@@ -8,10 +8,10 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::auth::{Attempts, principal};
 use super::input::Input;
 use super::reply::{Nothing, done};
 use super::shape::{ApplicationBody, Secret};
-use super::{Attempts, principal};
 use crate::api::status::Failure;
 use crate::app::App;
 use crate::http::call::{Call, Reply};
@@ -58,7 +58,7 @@ pub(super) async fn list(app: &App, call: &Call) -> Result<Reply, Failure> {
 pub(super) async fn delete(app: &App, call: &Call) -> Result<Reply, Failure> {
     let mut attempts = Attempts::default();
     loop {
-        let principal = principal(app, call).await?;
+        let principal = attempts.principal(app, call).await?;
         let identity = identity_of(call)?;
         Input::of(call)?.finish()?;
         let deleted = app.vault.delete_secret(&principal, &identity).await;
@@ -77,7 +77,7 @@ pub(super) async fn delete(app: &App, call: &Call) -> Result<Reply, Failure> {
 pub(super) async fn write(app: &App, call: &Call) -> Result<Reply, Failure> {
     let mut attempts = Attempts::default();
     let (principal, Written { secret, created }) = loop {
-        let principal = principal(app, call).await?;
+        let principal = attempts.principal(app, call).await?;
         let (identity, fields) = secret_of(Input::of(call)?)?;
         let written = app.vault.write_secret(&principal, &identity, fields).await;
         if !attempts.again(&written) {

@@ -78,14 +78,6 @@ struct ApplicationView {
     name: String,
 }
 
-/// The credentials of OAuth 2.0.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "ClientCredentials")]
-struct Credentials<'a> {
-    client_id: &'a str,
-    client_secret: &'a str,
-}
-
 pub(super) fn routes() -> Vec<Route<App>> {
     vec![
         get(
@@ -143,13 +135,6 @@ pub(super) fn routes() -> Vec<Route<App>> {
         )
         .gives_nothing()
         .by(detach),
-        post(
-            "/api/v1/authorizations/{id}/credentials",
-            "v1.authorizations.credentials",
-            "Reveals the credentials of an authorization",
-        )
-        .gives::<Credentials<'_>>()
-        .by(reveal_credentials),
         post(
             "/api/v1/authorizations/{id}/explain",
             "v1.authorizations.explain",
@@ -255,18 +240,6 @@ async fn detach(request: Request) -> Answer {
         .detach_secret(&request.caller, id, secret)
         .await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
-}
-
-async fn reveal_credentials(request: Request) -> Answer {
-    let credentials = request
-        .vault()
-        .reveal_credentials(&request.caller, request.id("id")?)
-        .await?;
-    let credentials = Credentials {
-        client_id: &credentials.client_id,
-        client_secret: credentials.client_secret.expose(),
-    };
-    Ok(Reply::json(StatusCode::OK, &credentials))
 }
 
 fn fields(mut body: FieldReader) -> AuthorizationFields {

@@ -3,12 +3,15 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use dsm_core::access::{CertificateDigests, Finding, Fingerprint, Origin, Outcome, Resource};
+use dsm_core::access::{
+    AuthenticationMethod, CertificateDigests, Finding, Fingerprint, Origin, Outcome, Resource,
+};
+use dsm_core::aws::Arn;
 use dsm_core::secret::Identity;
 use dsm_core::vault::Hypothesis;
 use http::StatusCode;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 use serde_json::json;
 
 use crate::api::status::Failure;
@@ -62,6 +65,14 @@ pub(super) fn hypothesis(mut body: FieldReader) -> Result<Hypothesis, Failure> {
         body.reject("identity", error.to_string());
     }
     let at = body.instant("at");
+    let method = body.optional("method", Shape::of::<AuthenticationMethod>, |value| {
+        let method = AuthenticationMethod::deserialize(value);
+        method.map_err(|_| "must be oauth2, oauth1 or aws")
+    });
+    let arn = body.optional("arn", Shape::text, |value| {
+        let arn = string(value)?.parse::<Arn>();
+        arn.map_err(|_| "must be the ARN of one principal")
+    });
     let wrong = input::wrong(body);
     match resource {
         Some(resource) if wrong.is_empty() => Ok(Hypothesis {
@@ -74,6 +85,8 @@ pub(super) fn hypothesis(mut body: FieldReader) -> Result<Hypothesis, Failure> {
             resource,
             identity,
             at,
+            method,
+            arn,
         }),
         _ => Err(Failure::invalid(wrong)),
     }

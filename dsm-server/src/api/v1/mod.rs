@@ -7,6 +7,7 @@
 mod applications;
 mod audit;
 mod authorizations;
+mod clients;
 mod endpoint;
 mod explain;
 mod input;
@@ -32,6 +33,7 @@ pub fn routes() -> Vec<Route<App>> {
     routes.extend(applications::routes());
     routes.extend(authorizations::routes());
     routes.extend(keys::routes());
+    routes.extend(clients::routes());
     routes.extend(secrets::routes());
     routes.extend(versions::routes());
     routes.extend(operators::routes());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use data_encoding::BASE64URL_NOPAD;
 use dsm_core::access::{Application, Authorization, Origin, Outcome, Resource};
 use dsm_core::entropy::{Entropy, OsEntropy};
+use dsm_core::id::AuthorizationId;
 use dsm_core::secret::{Credential, Secret, SecretData, SecretText};
 use dsm_core::store::Page;
 use dsm_core::vault::{
@@ -157,7 +158,7 @@ async fn credentials(
         if !can_read(vault, caller, &authorization, secret).await? {
             continue;
         }
-        match vault.reveal_credentials(caller, authorization.id).await {
+        match reveal(vault, caller, authorization.id).await {
             // Its clients were revoked.
             Err(Error::NotFound(_) | Error::Conflict(_)) => {}
             result => return result,
@@ -179,7 +180,19 @@ async fn credentials(
     let made = vault
         .create_authorization(caller, application.id, fields)
         .await?;
-    vault.reveal_credentials(caller, made.id).await
+    reveal(vault, caller, made.id).await
+}
+
+async fn reveal(
+    vault: &Vault,
+    caller: &Caller,
+    id: AuthorizationId,
+) -> Result<ClientCredentials, Error> {
+    let revealed = vault.reveal_credentials(caller, id).await?;
+    // The application of this name may be somebody else's.
+    let message = "the application `quickstart` does not use OAuth 2.0";
+    let of_oauth2 = revealed.into_oauth2();
+    of_oauth2.ok_or_else(|| Error::Conflict(message.to_owned()))
 }
 
 async fn can_read(
@@ -196,6 +209,8 @@ async fn can_read(
         resource: Resource::SecretManagement,
         identity: Some(secret.identity.as_str().to_owned()),
         at: None,
+        method: None,
+        arn: None,
     };
     let findings = vault.explain(caller, authorization.id, hypothesis).await?;
     Ok(findings

@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 
+use dsm_core::oauth1::Scheme;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
@@ -184,5 +185,114 @@ proptest! {
             prop_assert!(!forwarding.trusts(found));
             prop_assert!(text.contains(['.', ':']));
         }
+    }
+}
+
+#[test]
+fn what_a_client_speaks_is_what_a_trusted_proxy_says() {
+    let trusted: ipnet::IpNet = "10.0.0.0/8".parse().expect("a network");
+    let (proxy, client) = ("10.0.0.1", "192.0.2.1");
+    for (header, peer, lines, expected) in [
+        (
+            ForwardedHeader::XForwardedFor,
+            proxy,
+            &[("x-forwarded-proto", "https")][..],
+            Some(Scheme::Https),
+        ),
+        (
+            ForwardedHeader::XRealIp,
+            proxy,
+            &[("x-forwarded-proto", " HTTPS ")],
+            Some(Scheme::Https),
+        ),
+        (
+            ForwardedHeader::XForwardedFor,
+            proxy,
+            &[("x-forwarded-proto", "http")],
+            Some(Scheme::Http),
+        ),
+        // Nobody else is listened to.
+        (
+            ForwardedHeader::XForwardedFor,
+            client,
+            &[("x-forwarded-proto", "https")],
+            Some(Scheme::Http),
+        ),
+        (
+            ForwardedHeader::Forwarded,
+            proxy,
+            &[("x-forwarded-proto", "https")],
+            Some(Scheme::Http),
+        ),
+        (
+            ForwardedHeader::XForwardedFor,
+            proxy,
+            &[],
+            Some(Scheme::Http),
+        ),
+        // What cannot be read decides nothing.
+        (
+            ForwardedHeader::XForwardedFor,
+            proxy,
+            &[("x-forwarded-proto", "https, http")],
+            None,
+        ),
+        (
+            ForwardedHeader::XForwardedFor,
+            proxy,
+            &[("x-forwarded-proto", "")],
+            None,
+        ),
+        (
+            ForwardedHeader::XForwardedFor,
+            proxy,
+            &[
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-proto", "https"),
+            ],
+            None,
+        ),
+        // Beside the address of the client, whatever the client itself has sent.
+        (
+            ForwardedHeader::Forwarded,
+            proxy,
+            &[(
+                "forwarded",
+                "for=192.0.2.9;proto=http, for=192.0.2.1;proto=https, for=10.0.0.2;proto=http",
+            )],
+            Some(Scheme::Https),
+        ),
+        (
+            ForwardedHeader::Forwarded,
+            proxy,
+            &[("forwarded", "for=192.0.2.1")],
+            Some(Scheme::Http),
+        ),
+        (
+            ForwardedHeader::Forwarded,
+            proxy,
+            &[("forwarded", "for=192.0.2.1;proto=ws")],
+            None,
+        ),
+        (
+            ForwardedHeader::Forwarded,
+            proxy,
+            &[("forwarded", "for=192.0.2.1;proto=https;proto=http")],
+            None,
+        ),
+    ] {
+        let forwarding = Forwarding::new([trusted], header);
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+        }
+        let peer = peer.parse().expect("an address");
+        let found = forwarding.scheme(peer, Scheme::Http, &headers);
+        assert_eq!(found, expected, "{header} {peer} {lines:?}");
+        let over_tls = forwarding.scheme(peer, Scheme::Https, &headers);
+        assert_eq!(over_tls.is_none(), expected.is_none());
     }
 }

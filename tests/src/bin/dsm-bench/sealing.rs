@@ -112,6 +112,7 @@ async fn another(vault: &Vault, me: &Caller) -> Result<Principal, Fault> {
     fields.secrets = Some((1..=FEW as u64).map(Into::into).collect());
     let made = vault.create_authorization(me, 1.into(), fields).await?;
     let credentials = vault.reveal_credentials(me, made.id).await?;
+    let credentials = credentials.into_oauth2().expect("the default method");
     let secret = credentials.client_secret.expose();
     let token = vault
         .authenticate(&credentials.client_id, secret, origin())

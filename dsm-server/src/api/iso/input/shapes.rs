@@ -66,6 +66,15 @@ pub(super) fn methods() -> Shape {
     }))
 }
 
+pub(super) fn objects_of_texts() -> Shape {
+    Shape::fixed(json!({
+        "anyOf": [
+            {"type": "object", "additionalProperties": {"type": "string"}},
+            {"type": ["string", "null"]},
+        ],
+    }))
+}
+
 pub(super) fn profile_lists() -> Shape {
     let text = json!({"type": "string"});
     Shape::fixed(json!({
