@@ -2,10 +2,10 @@
 
 use std::env;
 use std::fmt;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How often another port is tried when somebody was faster.
 const PORTS: u32 = 5;
 
-/// Ends what runs in the folder and removes it once the pipe to it closes, which it does however
-/// the process of the tests ends.
+/// Ends what runs in the folder, and removes it unless it is to be kept, once the pipe to it closes,
+/// which it does however the process of the tests ends.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 read -r _
@@ -41,7 +41,7 @@ for data in "$1"/*; do
     done
     [ "$(readlink "/proc/$pid/cwd")" = "$data" ] && kill -KILL "$pid"
 done
-rm -rf "$1"
+[ "$2" = kept ] || rm -rf "$1"
 "#;
 
 /// A Postgres server, gone with its handle or with the process of the tests. It keeps what it
@@ -106,27 +106,56 @@ impl Postgres {
     /// Starts a server of its own with further settings, such as `fsync=off`.
     pub fn start_with(settings: &[&str]) -> io::Result<Self> {
         let mut server = Self::empty()?;
-        let folder = server.folder()?;
+        server.data = server.folder()?.join("data");
+        server.make()?;
+        server.settings = settings.iter().map(ToString::to_string).collect();
+        server.start_somewhere()?;
+        Ok(server)
+    }
+
+    /// As [`start_with`](Self::start_with), over the data in a folder that stays: made there if there
+    /// is none. [`stop`](Self::stop) it at the end, or the next start has to recover.
+    pub fn start_in(folder: &Path, settings: &[&str]) -> io::Result<Self> {
+        let mut server = Self::empty()?;
+        let mut private = DirBuilder::new();
+        private.recursive(true).mode(0o700).create(folder)?;
+        server.give(folder)?;
+        let folder = fs::canonicalize(folder)?;
+        server.keep_watch(&folder, "kept")?;
         server.data = folder.join("data");
-        let secret = folder.join("password");
-        fs::write(&secret, &server.password)?;
-        server.give(&secret)?;
-        let mut initdb = server.command("initdb")?;
+        if server.data.join("PG_VERSION").is_file() {
+            server.password = fs::read_to_string(server.secret())?;
+        } else {
+            server.make()?;
+        }
+        server.settings = settings.iter().map(ToString::to_string).collect();
+        server.start_somewhere()?;
+        Ok(server)
+    }
+
+    /// Makes the data of a server.
+    fn make(&self) -> io::Result<()> {
+        let secret = self.secret();
+        fs::write(&secret, &self.password)?;
+        self.give(&secret)?;
+        let mut initdb = self.command("initdb")?;
         initdb
             .args(["--username=postgres", "--auth=scram-sha-256", "--no-sync"])
             .args(["--encoding=UTF8", "--locale=C", "--no-instructions"])
             .arg("--pwfile")
             .arg(&secret)
             .arg("--pgdata")
-            .arg(&server.data);
+            .arg(&self.data);
         checked(initdb.output()?, "initdb")?;
         let replication = format!("host replication all 127.0.0.1/32 scram-sha-256{}", '\n');
-        let rules = server.data.join("pg_hba.conf");
+        let rules = self.data.join("pg_hba.conf");
         let rules_before = fs::read_to_string(&rules)?;
-        fs::write(&rules, rules_before + &replication)?;
-        server.settings = settings.iter().map(ToString::to_string).collect();
-        server.start_somewhere()?;
-        Ok(server)
+        fs::write(&rules, rules_before + &replication)
+    }
+
+    /// The file of the password.
+    fn secret(&self) -> PathBuf {
+        self.data.with_file_name("password")
     }
 
     /// A standby of this server that follows it by streaming, on a port of its own.
@@ -194,6 +223,15 @@ impl Postgres {
     /// What `psql` says.
     pub fn sql(&self, statements: &str) -> io::Result<String> {
         sql(&self.url(), statements)
+    }
+
+    /// As [`sql`](Self::sql), in another database.
+    ///
+    /// # Errors
+    ///
+    /// What `psql` says.
+    pub fn sql_in(&self, database: &str, statements: &str) -> io::Result<String> {
+        sql(&with_database(&self.url(), database), statements)
     }
 
     /// Kills the server, without a chance to end well.
@@ -274,9 +312,16 @@ impl Postgres {
     fn folder(&mut self) -> io::Result<PathBuf> {
         let folder = TempDir::with_prefix("dsm-postgres-")?;
         self.give(folder.path())?;
+        self.keep_watch(folder.path(), "")?;
+        fs::canonicalize(folder.keep())
+    }
+
+    /// Sets the keeper on a folder.
+    fn keep_watch(&mut self, folder: &Path, kept: &str) -> io::Result<()> {
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
-            .arg(folder.path())
+            .arg(folder)
+            .arg(kept)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -287,7 +332,7 @@ impl Postgres {
             .take()
             .ok_or_else(|| refused("it has no input"))?;
         self.keeper = Some((keeper, input));
-        fs::canonicalize(folder.keep())
+        Ok(())
     }
 
     /// One of the server's programs, run as its owner.

@@ -18,25 +18,27 @@ use tempfile::TempDir;
 const EXISTING: &str = "DSM_TEST_REDIS_URL";
 
 /// How long a server may take to start or to reach a state.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 const TICK: Duration = Duration::from_millis(10);
 
 /// How often another port is tried when somebody was faster.
 const PORTS: u32 = 5;
 
 /// Runs a server and says which process it is. Kills it once it is told to or the pipe to it closes,
-/// which it does however the process of the tests ends; then the folder goes as well.
+/// which it does however the process of the tests ends; then the folder goes as well, unless it is to
+/// be kept.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 folder=$1
-shift
+kept=$2
+shift 2
 "$@" </dev/null >>"$folder/log" 2>&1 &
 server=$!
 echo "$server"
 read -r order
 kill -KILL "$server" 2>/dev/null
 wait "$server" 2>/dev/null
-[ "$order" = keep ] || rm -rf "$folder"
+[ "$order" = keep ] || [ "$kept" = kept ] || rm -rf "$folder"
 "#;
 
 /// What every server is started with; what follows on its command line wins.
@@ -57,6 +59,8 @@ pub struct Redis {
     folder: PathBuf,
     settings: Vec<(String, String)>,
     tls: bool,
+    /// Whether the folder stays.
+    kept: bool,
     running: Option<Running>,
     prefixes: AtomicU32,
     /// The URL of a server that runs already, in place of all else.
@@ -115,6 +119,17 @@ impl Redis {
     /// Starts a server of its own with further settings, such as `("appendfsync", "no")`.
     pub fn start_with(settings: &[(&str, &str)]) -> io::Result<Self> {
         let mut server = Self::stopped(folder()?, settings);
+        server.start_somewhere()?;
+        Ok(server)
+    }
+
+    /// As [`start_with`](Self::start_with), over the data in a folder that stays.
+    pub fn start_in(folder: &Path, settings: &[(&str, &str)]) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let mut server = Self::stopped(fs::canonicalize(folder)?, settings);
+        server.kept = true;
+        // Of an earlier start, which a port that was taken is looked for in.
+        fs::write(server.folder.join("log"), "")?;
         server.start_somewhere()?;
         Ok(server)
     }
@@ -293,6 +308,7 @@ impl Redis {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
             tls: false,
+            kept: false,
             running: None,
             prefixes: AtomicU32::new(0),
             existing: None,
@@ -323,6 +339,7 @@ impl Redis {
     fn launch(&mut self) -> io::Result<()> {
         let mut command = Command::new("sh");
         command.args(["-c", KEEPER, "keeper"]).arg(&self.folder);
+        command.arg(if self.kept { "kept" } else { "" });
         command.arg("redis-server");
         let sentinel = self.sentinel_file();
         let port = self.port.to_string();
@@ -410,7 +427,7 @@ impl Drop for Redis {
                 // Whether it could be waited for changes nothing.
                 let _ = running.keeper.wait();
             }
-            None if self.existing.is_none() => {
+            None if self.existing.is_none() && !self.kept => {
                 let _ = fs::remove_dir_all(&self.folder);
             }
             None => {}

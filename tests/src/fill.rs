@@ -31,8 +31,17 @@ pub struct Filled {
 
 /// A vault of `count` secrets with `versions` versions each.
 pub async fn fill(count: usize, versions: usize) -> Result<Filled, Fault> {
+    let keys = Arc::new(StaticKeys::generate(&OsEntropy));
+    fill_under(keys, count, versions).await
+}
+
+/// As [`fill`], under root keys that may be used elsewhere as well.
+pub async fn fill_under(
+    keys: Arc<dyn KeyProvider>,
+    count: usize,
+    versions: usize,
+) -> Result<Filled, Fault> {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let keys: Arc<dyn KeyProvider> = Arc::new(StaticKeys::generate(&OsEntropy));
     let vault = Vault::builder_dyn(Arc::clone(&store), Arc::clone(&keys));
     let vault = Arc::new(vault.initialise().await?);
     let me = Caller::embedded("bench");
@@ -58,11 +67,7 @@ pub async fn fill(count: usize, versions: usize) -> Result<Filled, Fault> {
         .authenticate(&client_id, &client_secret, origin())
         .await?;
     let principal = vault.principal(token.token.expose(), origin()).await?;
-    let identities: Arc<Vec<Identity>> = Arc::new(
-        (0..count)
-            .map(|number| format!("team/service-{number}/database").parse())
-            .collect::<Result<_, _>>()?,
-    );
+    let identities = Arc::new(identities(count));
     let next = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..64)
         .map(|_| {
@@ -90,6 +95,17 @@ pub async fn fill(count: usize, versions: usize) -> Result<Filled, Fault> {
         client_secret,
         identities,
     })
+}
+
+/// What its secrets are called.
+///
+/// # Panics
+///
+/// Never: each is an identity.
+pub fn identities(count: usize) -> Vec<Identity> {
+    let names = (0..count).map(|number| format!("team/service-{number}/database"));
+    let identities = names.map(|name| name.parse().expect("it is of the form of an identity"));
+    identities.collect()
 }
 
 /// The content of each, which differs by version.

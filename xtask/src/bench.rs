@@ -50,6 +50,7 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode, Failure> {
     }
     if chosen(What::Stores) {
         install::debian_programs();
+        build_server()?;
         in_process("--stores", &args.args)?;
     }
     if chosen(What::Sealing) {
@@ -98,8 +99,14 @@ fn load(members: &[Package], args: &[String], asked_for: bool) -> Result<(), Fai
         println!("{absent}");
         return Ok(());
     }
-    cargo(["build", "--release", "-p", "dsm-server", "--bins"]).run()?;
+    build_server()?;
     cargo(["run", "--release", "-p", member, "--bin", binary, "--"])
         .args(args)
         .run()
+}
+
+/// The server that both runs start, with every store.
+fn build_server() -> Result<(), Failure> {
+    let server = ["-p", "dsm-server", "--all-features", "--bins"];
+    cargo(["build", "--release"]).args(server).run()
 }

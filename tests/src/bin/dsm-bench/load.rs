@@ -23,10 +23,10 @@ pub(crate) struct Turn {
     pub(crate) steal: f64,
 }
 
-/// Sends the request over and over on so many connections for so long.
+/// Sends one request after the other on so many connections for so long.
 pub(crate) async fn turn(
     addr: SocketAddr,
-    request: Arc<[u8]>,
+    next: impl Fn() -> Arc<[u8]> + Clone + Send + Sync + 'static,
     connections: usize,
     length: Duration,
 ) -> io::Result<Turn> {
@@ -40,10 +40,11 @@ pub(crate) async fn turn(
     let tasks: Vec<_> = open
         .into_iter()
         .map(|mut connection| {
-            let (request, over) = (Arc::clone(&request), Arc::clone(&over));
+            let (next, over) = (next.clone(), Arc::clone(&over));
             tokio::spawn(async move {
                 let mut took = Vec::new();
                 while !over.load(Ordering::Relaxed) {
+                    let request = next();
                     let sent = Instant::now();
                     let status = connection.send_for_status(&request).await?;
                     if status != 200 {

@@ -37,9 +37,23 @@ struct Arguments {
     /// Measure sealing to a client's key in place of the server.
     #[arg(long, conflicts_with = "stores")]
     sealing: bool,
-    /// How many secrets a vault holds when stores are measured, one run each.
+    /// Which stores are measured.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "memory,sqlite,postgres,redis"
+    )]
+    backends: Vec<stores::Backend>,
+    /// How many secrets a vault holds when stores are measured, at least 1,000. A million takes
+    /// 11 GB of memory while they are made.
     #[arg(long, value_delimiter = ',', default_value = "1000,100000")]
     secrets: Vec<usize>,
+    /// Where filled stores are made, stay and are found again; a temporary folder unless said.
+    #[arg(long)]
+    kept: Option<PathBuf>,
+    /// Fill the stores only, to measure later.
+    #[arg(long, requires = "kept")]
+    fill: bool,
     /// How many callers at the same time when stores or sealing are measured.
     #[arg(long, default_value_t = 16)]
     clients: usize,
@@ -59,10 +73,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     match arguments.bare {
         Some(file) => runtime.block_on(bare::serve(&file)),
         None if arguments.stores => runtime.block_on(stores::run(stores::Plan {
+            backends: arguments.backends,
             secrets: arguments.secrets,
             clients: arguments.clients,
             turn: Duration::from_secs(arguments.seconds),
             turns: arguments.turns,
+            kept: arguments.kept,
+            fill: arguments.fill,
         })),
         None if arguments.sealing => runtime.block_on(sealing::run(sealing::Plan {
             clients: arguments.clients,

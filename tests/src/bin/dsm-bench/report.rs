@@ -43,6 +43,7 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Fault> {
     if answer.status != 200 {
         return Err(format!("the secret cannot be read: {answer:?}").into());
     }
+    let read = move || Arc::clone(&read);
     let file = temporary.path().join("answer.json");
     std::fs::write(&file, &answer.body)?;
     let bare = Bare::start(&file)?;
@@ -66,7 +67,7 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Fault> {
         let mut repeated = 0;
         // A turn that does not count, so that both are warm.
         for addr in [bare.addr, server.addr()] {
-            let warm = turn(addr, Arc::clone(&read), connections, plan.turn / 4).await?;
+            let warm = turn(addr, read.clone(), connections, plan.turn / 4).await?;
             answers += if addr == server.addr() {
                 warm.answers
             } else {
@@ -74,8 +75,8 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Fault> {
             };
         }
         while ours.len() < plan.turns {
-            let first = turn(bare.addr, Arc::clone(&read), connections, plan.turn).await?;
-            let second = turn(server.addr(), Arc::clone(&read), connections, plan.turn).await?;
+            let first = turn(bare.addr, read.clone(), connections, plan.turn).await?;
+            let second = turn(server.addr(), read.clone(), connections, plan.turn).await?;
             answers += second.answers;
             if first.steal.max(second.steal) > STEAL && repeated < 3 * plan.turns {
                 repeated += 1;
