@@ -15,7 +15,7 @@ use tokio::task::block_in_place;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Within which writes are taken again.
-const BACK: Duration = Duration::from_secs(15);
+const BACK: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promoted_standby_has_what_was_acknowledged() {
