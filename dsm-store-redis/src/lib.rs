@@ -44,11 +44,13 @@
 mod current;
 mod encoding;
 mod fault;
+mod gather;
 mod keys;
 mod link;
 mod open;
 mod options;
 mod read;
+mod rounds;
 mod scripts;
 mod server;
 mod snapshot;

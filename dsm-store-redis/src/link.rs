@@ -107,14 +107,16 @@ impl Link {
         resend: Resend,
         replicas: u32,
     ) -> Result<Value, Fault> {
-        let (value, mut live) = self.send(sending, resend).await?;
+        let (value, live) = self.send(sending, resend).await?;
         if replicas == 0 {
             return Ok(value);
         }
         let mut wait = cmd("WAIT");
         wait.arg(replicas).arg(CONFIRM.as_millis());
         // On the same connection: it waits for all that this one wrote.
-        let confirmed: Result<u32, RedisError> = wait.query_async(&mut live.connection).await;
+        let mut connection = live.connection.clone();
+        let ask = async || wait.query_async(&mut connection).await;
+        let confirmed: Result<u32, RedisError> = live.rounds.join(ask).await;
         match confirmed {
             Ok(confirmed) if confirmed >= replicas => Ok(value),
             Ok(confirmed) => Err(Fault::lost(StoreError::Unavailable {

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use dsm_core::store::{
@@ -17,10 +17,11 @@ use crate::encoding::{
     decode_record, encode_batch, instant, job_key, kind_term, number, record_key,
 };
 use crate::fault::{Fault, closed, unexpected};
+use crate::gather::gather;
 use crate::keys::Keys;
 use crate::link::{Link, Resend, Sending};
 use crate::options::RedisOptions;
-use crate::read::{self, End};
+use crate::read;
 use crate::scripts::{self, Script};
 use crate::snapshot::RedisSnapshot;
 use crate::target::Target;
@@ -244,27 +245,14 @@ impl Store for RedisStore {
         let inner = &self.inner;
         inner
             .run(async {
-                let limit = page.limit.max(1);
-                let begun = Instant::now();
-                let mut records: Vec<Record> = Vec::new();
-                let mut after = page.after;
-                loop {
-                    let limit = limit - records.len();
+                let ask = |after, limit| async move {
                     let arguments = read::list_arguments(query, Page { after, limit });
                     let answer = inner.ask(&scripts::LIST, &arguments).await?;
-                    let (found, end) = read::page(answer, read::record)?;
-                    records.extend(found);
-                    let next = match end {
-                        End::Last => None,
-                        End::Full => records.last().map(|last| last.key.id),
-                        End::Part(at) if begun.elapsed() < SEARCH => {
-                            after = Some(at);
-                            continue;
-                        }
-                        End::Part(at) => Some(at),
-                    };
-                    return Ok(RecordPage { records, next });
-                }
+                    read::page(answer, read::record)
+                };
+                let at = |record: &Record| record.key.id;
+                let (records, next) = gather(page.after, page.limit, SEARCH, at, ask).await?;
+                Ok(RecordPage { records, next })
             })
             .await
     }
@@ -335,27 +323,14 @@ impl Store for RedisStore {
         let inner = &self.inner;
         inner
             .run(async {
-                let limit = query.limit.max(1);
-                let begun = Instant::now();
-                let mut records: Vec<(u64, LogRecord)> = Vec::new();
-                let mut after = query.after;
-                loop {
-                    let left = limit - records.len();
-                    let arguments = read::log_arguments(query, after, left);
+                let ask = |after, limit| async move {
+                    let arguments = read::log_arguments(query, after, limit);
                     let answer = inner.ask(&scripts::READ_LOG, &arguments).await?;
-                    let (found, end) = read::page(answer, read::batch)?;
-                    records.extend(found);
-                    let next = match end {
-                        End::Last => None,
-                        End::Full => records.last().map(|last| last.0),
-                        End::Part(at) if begun.elapsed() < SEARCH => {
-                            after = Some(at);
-                            continue;
-                        }
-                        End::Part(at) => Some(at),
-                    };
-                    return Ok(LogPage { records, next });
-                }
+                    read::page(answer, read::batch)
+                };
+                let at = |record: &(u64, LogRecord)| record.0;
+                let (records, next) = gather(query.after, query.limit, SEARCH, at, ask).await?;
+                Ok(LogPage { records, next })
             })
             .await
     }

@@ -17,6 +17,7 @@ use crate::fault::{replica, slow, told};
 use crate::keys::Keys;
 use crate::open;
 use crate::options::{Address, Login, Place, RedisOptions, Tls};
+use crate::rounds::Rounds;
 use crate::server::Server;
 
 /// How long it takes to connect at most, with the handshakes.
@@ -32,6 +33,8 @@ const WAITING: usize = 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
     pub(crate) connection: MultiplexedConnection,
+    /// Of asking its replicas.
+    pub(crate) rounds: Arc<Rounds>,
     up: Arc<AtomicBool>,
     /// None until the server was found fit, and for a Sentinel.
     term: Option<Term>,
@@ -330,6 +333,7 @@ async fn connect(client: &Client, within: Duration) -> Result<Live, RedisError> 
         .await?;
     Ok(Live {
         connection,
+        rounds: Arc::default(),
         up,
         term: None,
     })

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dsm_core::store::{Changed, LogRecord, ServerId, Store as _, StoreError};
@@ -54,6 +55,37 @@ async fn a_write_waits_for_its_replicas() {
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     replica.thaw().unwrap();
     assert!(until_it_answers(|| store.resolve(operation(2))).await);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_writes_wait_for_a_frozen_replica_together() {
+    let master = start(&[]);
+    let url = with_parameter(&master.url(), "min_replicas", "1");
+    let replica = master.replica().unwrap();
+    let store = Arc::new(open(&url).await.unwrap());
+    until_it_answers(|| store.probe()).await;
+
+    replica.freeze().unwrap();
+    let commits: Vec<_> = (1..=12)
+        .map(|id| {
+            let store = Arc::clone(&store);
+            let set = create(u64::from(id)).named(operation(id));
+            tokio::spawn(async move { store.commit(set).await })
+        })
+        .collect();
+    for commit in commits {
+        let error = commit.await.unwrap().expect_err("nobody confirms");
+        let StoreError::OutcomeUnknown { reason, .. } = &error else {
+            panic!("{error:?}");
+        };
+        // One after the other most of them would have run out of time.
+        assert!(reason.contains("0 of 1 replicas"), "{reason}");
+    }
+    replica.thaw().unwrap();
+    for id in 1..=12 {
+        assert!(until_it_answers(|| store.resolve(operation(id))).await);
+    }
     store.close().await;
 }
 
