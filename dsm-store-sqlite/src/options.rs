@@ -68,10 +68,7 @@ impl OpenOptions {
 
     /// A connection that only reads.
     pub(crate) fn reading(&self) -> SqliteConnectOptions {
-        self.connecting()
-            .read_only(true)
-            // The upper levels of the indexes of a million records, in KiB.
-            .pragma("cache_size", "-32768")
+        self.connecting().read_only(true)
     }
 
     fn connecting(&self) -> SqliteConnectOptions {
@@ -79,6 +76,8 @@ impl OpenOptions {
             .filename(&self.path)
             .create_if_missing(false)
             .busy_timeout(BUSY)
+            // The upper levels of the indexes of a million records, in KiB.
+            .pragma("cache_size", "-32768")
             // No temporary files beside the one whose mode is ours.
             .pragma("temp_store", "MEMORY")
             // A page of rows is read without waiting for whoever decodes them.

@@ -81,6 +81,47 @@ pub(crate) async fn find_by(
     Ok(row.map(|row| row.decode(kind)).transpose()?)
 }
 
+/// How many lookups one statement has; SQLite takes 500.
+const LOOKUPS: usize = 100;
+
+#[derive(sqlx::FromRow)]
+struct FoundRow {
+    place: i64,
+    #[sqlx(flatten)]
+    record: RecordRow,
+}
+
+/// Each in the place of what was looked for.
+pub(crate) async fn find_each(
+    connection: &mut SqliteConnection,
+    wanted: &[(Kind, Term)],
+) -> Result<Vec<Option<Record>>, Fault> {
+    let mut found = vec![None; wanted.len()];
+    for (wanted, found) in wanted.chunks(LOOKUPS).zip(found.chunks_mut(LOOKUPS)) {
+        let mut sql = QueryBuilder::<Sqlite>::new("");
+        for (place, (kind, term)) in wanted.iter().enumerate() {
+            if place > 0 {
+                sql.push(" UNION ALL ");
+            }
+            sql.push("SELECT ").push(place).push(
+                " AS place, record.id, revision, created_at, expires_at, terms, body \
+                 FROM term JOIN record ON record.kind = term.kind AND record.id = term.id \
+                 WHERE uniq = 1 AND term.kind = ",
+            );
+            sql.push_bind(i64::from(kind.0));
+            sql.push(" AND term = ").push_bind(term.0.to_vec());
+        }
+        let rows: Vec<FoundRow> = sql.build_query_as().fetch_all(&mut *connection).await?;
+        for row in rows {
+            let place = usize::try_from(row.place).ok();
+            let place = place.filter(|place| *place < wanted.len());
+            let place = place.ok_or_else(|| damaged("a lookup has another place"))?;
+            found[place] = Some(row.record.decode(wanted[place].0)?);
+        }
+    }
+    Ok(found)
+}
+
 /// Walks the index of the rarest term, or that of a range, or the primary key.
 pub(crate) async fn list(
     connection: &mut SqliteConnection,

@@ -112,6 +112,12 @@ impl Store for SqliteStore {
         reader.finish(found)
     }
 
+    async fn find_each(&self, wanted: &[(Kind, Term)]) -> Result<Vec<Option<Record>>, StoreError> {
+        let mut reader = self.readers.acquire().await?;
+        let found = read::find_each(&mut reader, wanted).await;
+        reader.finish(found)
+    }
+
     async fn list(&self, query: &Query, page: Page) -> Result<RecordPage, StoreError> {
         let mut reader = self.readers.acquire().await?;
         let found = read::list(&mut reader, query, page).await;
