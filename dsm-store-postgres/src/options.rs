@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use dsm_core::store::StoreError;
+use dsm_core::store::{SchemaChanges, StoreError};
 use percent_encoding::percent_decode_str;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -64,6 +64,7 @@ pub struct PostgresOptions {
     pub(crate) hosts: Vec<PgConnectOptions>,
     pub(crate) max_connections: u32,
     pub(crate) accept_data_loss: bool,
+    pub(crate) schema: SchemaChanges,
 }
 
 impl PostgresOptions {
@@ -78,6 +79,12 @@ impl PostgresOptions {
     /// default.
     pub fn accept_data_loss(mut self, accept: bool) -> Self {
         self.accept_data_loss = accept;
+        self
+    }
+
+    /// What may be done about a schema that is not the one of this program: everything, unless said.
+    pub fn schema(mut self, changes: SchemaChanges) -> Self {
+        self.schema = changes;
         self
     }
 }
@@ -97,6 +104,7 @@ impl FromStr for PostgresOptions {
             hosts,
             max_connections: 10,
             accept_data_loss: false,
+            schema: SchemaChanges::default(),
         })
     }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use dsm_core::store::StoreError;
+use dsm_core::store::{SchemaChanges, StoreError};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use tokio::time::timeout;
@@ -23,21 +23,30 @@ const LIMIT: Duration = Duration::from_mins(1);
 ///
 /// # Errors
 ///
-/// [`StoreError::NewerSchema`] for a schema of a later version, [`StoreError::Corrupt`] for one of
-/// another program; both are left as they are.
-pub(crate) async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
+/// [`StoreError::NewerSchema`] for a schema of a later version, [`StoreError::OlderSchema`] for one
+/// that is not to be changed, [`StoreError::Corrupt`] for one of another program; all are left as they
+/// are.
+pub(crate) async fn migrate(
+    connection: &mut PgConnection,
+    changes: SchemaChanges,
+) -> Result<(), Fault> {
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     let found = timeout(ANSWER, version(connection)).await;
     let found =
         found.map_err(|_| unavailable("the database did not tell the version of its schema"))??;
+    changes.check(found, known)?;
     if found == known {
         return Ok(());
     }
-    let steps = timeout(LIMIT, step(connection, known)).await;
+    let steps = timeout(LIMIT, step(connection, changes, known)).await;
     steps.unwrap_or_else(|_| Err(unavailable("the schema could not be brought up to date").into()))
 }
 
-async fn step(connection: &mut PgConnection, known: i64) -> Result<(), Fault> {
+async fn step(
+    connection: &mut PgConnection,
+    changes: SchemaChanges,
+    known: i64,
+) -> Result<(), Fault> {
     let mut transaction = connection.begin().await?;
     sqlx::raw_sql(
         "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
@@ -50,16 +59,14 @@ async fn step(connection: &mut PgConnection, known: i64) -> Result<(), Fault> {
         .execute(&mut *transaction)
         .await?;
     let found = version(&mut transaction).await?;
+    changes.check(found, known)?;
     let steps = usize::try_from(found)
         .ok()
         .and_then(|found| MIGRATIONS.get(found..));
-    let Some(steps) = steps else {
-        return Err(StoreError::NewerSchema { found, known }.into());
-    };
     if found == 0 {
         prepare(&mut transaction).await?;
     }
-    for step in steps {
+    for step in steps.unwrap_or_default() {
         sqlx::raw_sql(*step).execute(&mut *transaction).await?;
     }
     transaction.commit().await?;

@@ -41,20 +41,23 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Opens the store within a Tokio runtime and brings its schema up to date. Several servers may
-    /// do so at once.
+    /// Opens the store within a Tokio runtime and brings its schema up to date, unless the options say
+    /// otherwise. Several servers may do so at once.
     ///
     /// # Errors
     ///
+    /// - [`StoreError::OlderSchema`]: the database is empty or of an older version, and stays as it
+    ///   is by [`PostgresOptions::schema`].
     /// - [`StoreError::NewerSchema`]: a later version of this program wrote the schema.
     /// - [`StoreError::Corrupt`]: the schema `dsm` is of another program.
     /// - [`StoreError::Backend`]: the server may lose commits, see
     ///   [`PostgresOptions::accept_data_loss`], or is too old.
     /// - [`StoreError::Unavailable`]: no host that takes writes was reached, or it did not answer.
     pub async fn open(options: impl Into<PostgresOptions>) -> Result<Self, StoreError> {
-        let database = Arc::new(Database::new(&options.into()));
+        let options = options.into();
+        let database = Arc::new(Database::new(&options));
         let mut session = database.hosts.connect().await.map_err(Fault::told)?;
-        let migrated = schema::migrate(&mut session.connection).await;
+        let migrated = schema::migrate(&mut session.connection, options.schema).await;
         migrated.map_err(Fault::told)?;
         database.keep(session);
         let subscribers = Arc::new(Subscribers::new()?);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use dsm_core::store::StoreError;
+use dsm_core::store::{SchemaChanges, StoreError};
 use redis::{Value, cmd, from_redis_value};
 
 use crate::fault::{Unsafe, told, unexpected, vanished};
@@ -72,8 +72,12 @@ pub(crate) async fn check_presence(
     }
 }
 
-/// Finds the store's version, or makes a new store where there is nothing.
-pub(crate) async fn check_schema(link: &Link, keys: &Keys) -> Result<(), StoreError> {
+/// Finds the store's version, or makes a new store where there is nothing and that is allowed.
+pub(crate) async fn check_schema(
+    link: &Link,
+    keys: &Keys,
+    changes: SchemaChanges,
+) -> Result<(), StoreError> {
     let mut version = cmd("GET");
     version.arg(keys.schema());
     let mut found = link.command(&version, Resend::Once).await?;
@@ -85,6 +89,7 @@ pub(crate) async fn check_schema(link: &Link, keys: &Keys) -> Result<(), StoreEr
                 return Err(foreign(keys));
             }
         } else {
+            changes.check(0, VERSION)?;
             let arguments = [VERSION.to_string().into_bytes()];
             let opened = link.script(&scripts::OPEN, keys, &arguments, Resend::Once);
             found = opened.await?;
@@ -92,11 +97,7 @@ pub(crate) async fn check_schema(link: &Link, keys: &Keys) -> Result<(), StoreEr
     }
     let found = text(found)?;
     match found.parse() {
-        Ok(VERSION) => Ok(()),
-        Ok(found) if found > VERSION => Err(StoreError::NewerSchema {
-            found,
-            known: VERSION,
-        }),
+        Ok(found) if found > 0 => changes.check(found, VERSION),
         _ => Err(foreign(keys)),
     }
 }

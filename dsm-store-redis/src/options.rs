@@ -1,6 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use dsm_core::store::SchemaChanges;
 use percent_encoding::percent_decode_str;
 
 const PORT: u16 = 6379;
@@ -18,6 +19,7 @@ pub struct RedisOptions {
     pub(crate) prefix: String,
     pub(crate) min_replicas: u32,
     pub(crate) accept_data_loss: bool,
+    pub(crate) schema: SchemaChanges,
 }
 
 /// Where the master is, or who knows.
@@ -149,6 +151,7 @@ impl RedisOptions {
             prefix: "dsm".into(),
             min_replicas: 0,
             accept_data_loss: false,
+            schema: SchemaChanges::default(),
         };
         options.parse_query(query)?;
         Ok(options)
@@ -194,6 +197,12 @@ impl RedisOptions {
     /// crash. Off by default.
     pub fn accept_data_loss(mut self, accept: bool) -> Self {
         self.accept_data_loss = accept;
+        self
+    }
+
+    /// What may be done about a schema that is not the one of this program: everything, unless said.
+    pub fn schema(mut self, changes: SchemaChanges) -> Self {
+        self.schema = changes;
         self
     }
 

@@ -74,10 +74,12 @@ pub(crate) struct Inner {
 
 impl RedisStore {
     /// Connects within a Tokio runtime, checks what durability depends on, and makes a new store
-    /// where the prefix has none. It does not try again.
+    /// where the prefix has none, unless the options say otherwise. It does not try again.
     ///
     /// # Errors
     ///
+    /// - [`StoreError::OlderSchema`]: the prefix has no store or one of an older version, and stays as
+    ///   it is by [`RedisOptions::schema`].
     /// - [`StoreError::Unavailable`]: Redis cannot be reached, is not ready or refuses the login.
     /// - [`StoreError::Backend`]: Redis is too old, a cluster, or has settings that lose acknowledged
     ///   writes; its source says what to set. [`RedisOptions::accept_data_loss`] passes over the
@@ -94,7 +96,7 @@ impl RedisStore {
     async fn connect(options: &RedisOptions, target: Arc<Target>) -> Result<Self, StoreError> {
         let keys = target.keys().clone();
         let reading = Link::new(target.clone());
-        open::check_schema(&reading, &keys).await?;
+        open::check_schema(&reading, &keys, options.schema).await?;
         target.opened();
         let notifier = Arc::new(Notifier::default());
         let watch = Watch::start(target.clone(), keys.clone(), notifier.clone()).await?;

@@ -9,7 +9,9 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dsm_core::store::{ChangeSet, Changed, OperationId, Page, Query, Store as _, StoreError};
+use dsm_core::store::{
+    ChangeSet, Changed, OperationId, Page, Query, SchemaChanges, Store as _, StoreError,
+};
 use dsm_core::time::Timestamp;
 use dsm_store_redis::{RedisOptions, RedisStore};
 use dsm_test_servers::redis::{Redis, with_parameter};
@@ -120,6 +122,25 @@ async fn a_newer_schema_is_left_alone() {
     let newer = matches!(error, StoreError::NewerSchema { found: 2, known: 1 });
     assert!(newer, "{error:?}");
     assert_eq!(server.cli(&["get", "{dsm}:schema"]).unwrap().trim(), "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_server_stays_empty_unless_it_is_to_be_filled() {
+    let server = start(&[]);
+    let opened = async |changes| {
+        let options = RedisOptions::parse(&server.url()).unwrap();
+        RedisStore::open(options.schema(changes)).await
+    };
+    for changes in [SchemaChanges::Nothing, SchemaChanges::Update] {
+        let error = opened(changes).await.expect_err("there is no store");
+        let empty = matches!(error, StoreError::OlderSchema { found: 0, known: 1 });
+        assert!(empty, "{changes:?}: {error:?}");
+    }
+    assert_eq!(server.cli(&["dbsize"]).unwrap().trim(), "0");
+    opened(SchemaChanges::Make).await.unwrap().close().await;
+    let store = opened(SchemaChanges::Nothing).await.unwrap();
+    store.commit(create(1)).await.unwrap();
+    store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

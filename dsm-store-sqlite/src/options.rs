@@ -1,8 +1,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dsm_core::store::SchemaChanges;
 use sqlx::ConnectOptions as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 
 /// How long a statement waits for another process that is writing.
 const BUSY: Duration = Duration::from_secs(5);
@@ -13,6 +14,7 @@ pub struct OpenOptions {
     pub(crate) path: PathBuf,
     pub(crate) serve: bool,
     pub(crate) create: bool,
+    pub(crate) schema: SchemaChanges,
     pub(crate) readers: u32,
     /// How large the file may grow, by which the tests run out of room.
     pub(crate) max_pages: Option<u32>,
@@ -25,6 +27,7 @@ impl OpenOptions {
             path: path.into(),
             serve: false,
             create: true,
+            schema: SchemaChanges::default(),
             readers: 4,
             max_pages: None,
         }
@@ -44,6 +47,12 @@ impl OpenOptions {
         self
     }
 
+    /// What may be done about a schema that is not the one of this program: everything, unless said.
+    pub fn schema(mut self, changes: SchemaChanges) -> Self {
+        self.schema = changes;
+        self
+    }
+
     /// How many reads run at the same time, at least 1. Default: 4.
     pub fn readers(mut self, readers: u32) -> Self {
         self.readers = readers.max(1);
@@ -54,7 +63,6 @@ impl OpenOptions {
     pub(crate) fn writing(&self) -> SqliteConnectOptions {
         let options = self
             .connecting()
-            .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             // What was deleted or replaced does not stay legible in the file.
             .pragma("secure_delete", "ON")

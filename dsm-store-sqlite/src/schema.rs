@@ -1,4 +1,4 @@
-use dsm_core::store::StoreError;
+use dsm_core::store::{SchemaChanges, StoreError};
 use sqlx::{Connection as _, SqliteConnection};
 
 use crate::fault::Fault;
@@ -17,39 +17,51 @@ const APPLICATION: i64 = 0x6473_6d31;
 ///
 /// # Errors
 ///
-/// [`StoreError::NewerSchema`] for a file of a later version, [`StoreError::Corrupt`] for a database
-/// of another program; both are left as they are.
-pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Fault> {
-    if usize::try_from(version(connection).await?) == Ok(MIGRATIONS.len()) {
-        return check_application(connection).await;
+/// [`StoreError::NewerSchema`] for a file of a later version, [`StoreError::OlderSchema`] for one that
+/// is not to be changed, [`StoreError::Corrupt`] for a database of another program; all are left as
+/// they are.
+pub(crate) async fn migrate(
+    connection: &mut SqliteConnection,
+    changes: SchemaChanges,
+) -> Result<(), Fault> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    // One state of the file, and without a lock for who is refused.
+    let mut transaction = connection.begin().await?;
+    let found = check(&mut transaction, changes, known).await?;
+    drop(transaction);
+    if found == known {
+        return Ok(());
     }
     // Immediate, so that of two processes that open the file one waits for the other's steps.
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let found = version(&mut transaction).await?;
-    if found == 0 {
-        let objects = sqlx::query_scalar!("SELECT count(*) FROM sqlite_schema");
-        if objects.fetch_one(&mut *transaction).await? > 0 {
-            return Err(foreign().into());
-        }
-    } else {
-        check_application(&mut transaction).await?;
-    }
-    let known = MIGRATIONS.len();
+    let found = check(&mut transaction, changes, known).await?;
     let steps = usize::try_from(found)
         .ok()
         .and_then(|found| MIGRATIONS.get(found..));
-    let Some(steps) = steps else {
-        return Err(StoreError::NewerSchema {
-            found,
-            known: i64::try_from(known).unwrap_or(i64::MAX),
-        }
-        .into());
-    };
-    for step in steps {
+    for step in steps.unwrap_or_default() {
         sqlx::raw_sql(*step).execute(&mut *transaction).await?;
     }
     transaction.commit().await?;
     Ok(())
+}
+
+/// The version of the schema, if it is one that may be used or brought up to date.
+async fn check(
+    connection: &mut SqliteConnection,
+    changes: SchemaChanges,
+    known: i64,
+) -> Result<i64, Fault> {
+    let found = version(connection).await?;
+    if found != 0 {
+        check_application(connection).await?;
+    } else {
+        let objects = sqlx::query_scalar!("SELECT count(*) FROM sqlite_schema");
+        if objects.fetch_one(connection).await? > 0 {
+            return Err(foreign().into());
+        }
+    }
+    changes.check(found, known)?;
+    Ok(found)
 }
 
 async fn version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {

@@ -46,10 +46,12 @@ struct Open {
 
 impl SqliteStore {
     /// Opens the store within a Tokio runtime, creates it when it is absent, and brings its schema
-    /// up to date.
+    /// up to date, unless the options say otherwise.
     ///
     /// # Errors
     ///
+    /// - [`StoreError::OlderSchema`]: the file is empty or of an older version, and stays as it is by
+    ///   [`OpenOptions::schema`].
     /// - [`StoreError::Locked`]: another process serves from the file, as this one was to.
     /// - [`StoreError::NewerSchema`]: a later version of this program wrote the file.
     /// - [`StoreError::Corrupt`]: the file is damaged or of another program.
@@ -66,7 +68,12 @@ impl SqliteStore {
         let at_path = |fault: Fault| fault.at(&options.path);
         let connection = options.writing().connect().await;
         let mut connection = connection.map_err(|error| at_path(error.into()))?;
-        schema::migrate(&mut connection).await.map_err(at_path)?;
+        let migrated = schema::migrate(&mut connection, options.schema).await;
+        migrated.map_err(at_path)?;
+        // Not before: it would write to a file that is to stay as it is. It stays in the file.
+        let wal = sqlx::raw_sql("PRAGMA journal_mode = WAL");
+        let wal = wal.execute(&mut connection).await;
+        wal.map_err(|error| at_path(error.into()))?;
         let version = data_version(&mut connection).await;
         let version = version.map_err(|error| at_path(error.into()))?;
 

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use dsm_core::store::{
-    ChangeSet, Changed, Changes, Kind, Page, Query, Record, RecordKey, Store as _, StoreError,
+    ChangeSet, Changed, Changes, Kind, Page, Query, Record, RecordKey, SchemaChanges, Store as _,
+    StoreError,
 };
 use dsm_core::time::Timestamp;
 use dsm_store_sqlite::{OpenOptions, SqliteStore};
@@ -118,6 +119,37 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     );
     assert!(refused, "{opened:?}");
     assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_schema_that_is_to_stay_as_it_is_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.db");
+    fs::write(&empty, "").unwrap();
+    let older = folder.path().join("older.db");
+    // Of the first version, and in no other mode than its program left it in.
+    let first = include_str!("../migrations/0001_initial.sql");
+    execute(&older, first).await;
+    execute(&older, "PRAGMA journal_mode = WAL").await;
+    for (path, version, changes) in [
+        (&empty, 0, SchemaChanges::Nothing),
+        (&empty, 0, SchemaChanges::Update),
+        (&older, 1, SchemaChanges::Nothing),
+    ] {
+        let before = fs::read(path).unwrap();
+        let options = || OpenOptions::new(path).schema(changes);
+        let opened = SqliteStore::open(options()).await;
+        let refused =
+            matches!(opened, Err(StoreError::OlderSchema { found, .. }) if found == version);
+        assert!(refused, "{changes:?}: {opened:?}");
+        assert_eq!(fs::read(path).unwrap(), before, "{changes:?}");
+    }
+    let changed = OpenOptions::new(&older).schema(SchemaChanges::Update);
+    SqliteStore::open(changed).await.unwrap().close().await;
+    let as_it_is = OpenOptions::new(&older).schema(SchemaChanges::Nothing);
+    let store = SqliteStore::open(as_it_is).await.unwrap();
+    create(&store, 1).await;
+    store.close().await;
 }
 
 #[tokio::test]

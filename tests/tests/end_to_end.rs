@@ -23,6 +23,7 @@ use operator::{
 use program::{
     a_secret_survives_a_restart, everything_is_as_it_was_after_a_restart,
     the_key_is_rotated_under_load, the_trail_is_sound_in_the_folder_and_in_the_store,
+    who_only_looks_makes_nothing,
 };
 use transfer::a_backup_under_load_is_restored_into_the_other_stores;
 
@@ -49,4 +50,5 @@ dsm_tests::stamp!([sqlite, postgres, redis] [
     the_trail_is_sound_in_the_folder_and_in_the_store,
     the_key_is_rotated_under_load,
     a_backup_under_load_is_restored_into_the_other_stores,
+    who_only_looks_makes_nothing,
 ]);

@@ -50,6 +50,15 @@ pub enum StoreError {
         /// The newest version known here.
         known: i64,
     },
+    /// The store is empty, or was written by an older version of this program, and was opened by
+    /// somebody who leaves its schema as it is.
+    #[error("{}", older(*found, *known))]
+    OlderSchema {
+        /// The version found; 0 where there is none.
+        found: i64,
+        /// The newest version known here.
+        known: i64,
+    },
     /// Another process serves from this store and the backend admits one.
     #[error("{0}")]
     Locked(String),
@@ -60,6 +69,16 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+fn older(found: i64, known: i64) -> String {
+    match found {
+        0 => "the store is empty".to_owned(),
+        _ => format!(
+            "the store's schema is version {found}, this program's is {known}: start a server with \
+             this program, which brings it up to date"
+        ),
+    }
 }
 
 impl StoreError {

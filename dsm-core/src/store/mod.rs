@@ -19,6 +19,7 @@ mod memory;
 mod query;
 mod queue;
 mod record;
+mod schema;
 mod snapshot;
 mod watch;
 
@@ -34,6 +35,7 @@ pub use self::memory::MemoryStore;
 pub use self::query::{Order, Page, Query, RecordPage};
 pub use self::queue::{Job, JobKey, Lease, Settlement, Topic};
 pub use self::record::{IndexTerm, Kind, Record, RecordKey, Term};
+pub use self::schema::SchemaChanges;
 pub use self::snapshot::{Snapshot, SnapshotPart};
 pub use self::watch::{Changed, Changes, Notifier};
 use crate::time::Timestamp;

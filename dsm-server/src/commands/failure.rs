@@ -175,7 +175,7 @@ fn of_store(error: &StoreError) -> u8 {
     match error {
         StoreError::Locked(_) => exit::BUSY,
         StoreError::Corrupt(_) => exit::DATA,
-        StoreError::NewerSchema { .. } => exit::CONFIG,
+        StoreError::NewerSchema { .. } | StoreError::OlderSchema { .. } => exit::CONFIG,
         _ => exit::UNAVAILABLE,
     }
 }

@@ -1,12 +1,13 @@
 //! From a configuration to a store, its keys and the vault in it.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dsm_core::crypto::{EnvironmentKeys, KeyFile, KeyProvider};
-use dsm_core::store::{Store, StoreError};
+use dsm_core::store::{SchemaChanges, Store, StoreError};
 use dsm_core::vault::{AuditPlace, Caller, Vault, VaultBuilder, VaultOptions};
 
 use super::Failure;
@@ -35,6 +36,17 @@ pub(super) enum Purpose {
     Beside,
 }
 
+impl Purpose {
+    /// Beside a server nothing is done behind its back, and only what makes a vault makes its place.
+    fn schema(self) -> SchemaChanges {
+        match self {
+            Self::Create => SchemaChanges::Make,
+            Self::Serve => SchemaChanges::Update,
+            Self::Beside => SchemaChanges::Nothing,
+        }
+    }
+}
+
 /// Opens the store of `url`. One that cannot be reached yet is waited for, unless what is done is
 /// done beside a server.
 ///
@@ -60,6 +72,7 @@ pub(super) async fn open_store(
                 tracing::warn!(store = %url, reason, cause, "the store is tried again");
                 tokio::time::sleep(TRY_AGAIN_AFTER).await;
             }
+            Err(StoreError::OlderSchema { found: 0, .. }) => return Err(absent(url)),
             // Such as a database that may lose what it has acknowledged.
             Err(error @ StoreError::Backend { .. }) => return Err(Failure::config_error(&error)),
             Err(error) => return Err(error.into()),
@@ -72,12 +85,18 @@ type Opened = Result<Arc<dyn Store>, StoreError>;
 async fn attempt(config: &Config, url: &StoreUrl, purpose: Purpose) -> Result<Opened, Failure> {
     match url.scheme() {
         "sqlite" => open_sqlite(&sqlite_path(url)?, purpose).await,
-        "postgres" | "postgresql" => open_postgres(config, url).await,
+        "postgres" | "postgresql" => open_postgres(config, url, purpose).await,
         "memory" => Err(Failure::config(
             "memory: keeps nothing between two commands; only `dsm-server quickstart` takes it",
         )),
-        _ => open_redis(config, url).await,
+        _ => open_redis(config, url, purpose).await,
     }
+}
+
+fn absent(place: impl fmt::Display) -> Failure {
+    Failure::config(format!(
+        "there is no vault at {place}: run `dsm-server init`, or `dsm-server quickstart` to try it"
+    ))
 }
 
 #[allow(dead_code, reason = "with every store there is nothing missing")]
@@ -89,36 +108,46 @@ fn missing(feature: &str) -> Failure {
 }
 
 #[cfg(feature = "postgres")]
-async fn open_postgres(config: &Config, url: &StoreUrl) -> Result<Opened, Failure> {
+async fn open_postgres(
+    config: &Config,
+    url: &StoreUrl,
+    purpose: Purpose,
+) -> Result<Opened, Failure> {
     use dsm_store_postgres::{PostgresOptions, PostgresStore};
 
     let options: PostgresOptions = url
         .expose()
         .parse()
         .map_err(|error: StoreError| Failure::config_error(&error))?;
-    let opened = PostgresStore::open(options.accept_data_loss(config.accept_data_loss)).await;
+    let options = options
+        .accept_data_loss(config.accept_data_loss)
+        .schema(purpose.schema());
+    let opened = PostgresStore::open(options).await;
     Ok(opened.map(|store| Arc::new(store) as _))
 }
 
 #[cfg(not(feature = "postgres"))]
 #[allow(clippy::unused_async, reason = "as the other one")]
-async fn open_postgres(_: &Config, _: &StoreUrl) -> Result<Opened, Failure> {
+async fn open_postgres(_: &Config, _: &StoreUrl, _: Purpose) -> Result<Opened, Failure> {
     Err(missing("postgres"))
 }
 
 #[cfg(feature = "redis")]
-async fn open_redis(config: &Config, url: &StoreUrl) -> Result<Opened, Failure> {
+async fn open_redis(config: &Config, url: &StoreUrl, purpose: Purpose) -> Result<Opened, Failure> {
     use dsm_store_redis::{RedisOptions, RedisStore};
 
     let options =
         RedisOptions::parse(url.expose()).map_err(|error| Failure::config_error(&error))?;
-    let opened = RedisStore::open(options.accept_data_loss(config.accept_data_loss)).await;
+    let options = options
+        .accept_data_loss(config.accept_data_loss)
+        .schema(purpose.schema());
+    let opened = RedisStore::open(options).await;
     Ok(opened.map(|store| Arc::new(store) as _))
 }
 
 #[cfg(not(feature = "redis"))]
 #[allow(clippy::unused_async, reason = "as the other one")]
-async fn open_redis(_: &Config, _: &StoreUrl) -> Result<Opened, Failure> {
+async fn open_redis(_: &Config, _: &StoreUrl, _: Purpose) -> Result<Opened, Failure> {
     Err(missing("redis"))
 }
 
@@ -127,12 +156,10 @@ async fn open_sqlite(path: &Path, purpose: Purpose) -> Result<Opened, Failure> {
     use dsm_store_sqlite::{OpenOptions, SqliteStore};
 
     if purpose != Purpose::Create && path.symlink_metadata().is_err() {
-        return Err(Failure::config(format!(
-            "there is no vault at {}: run `dsm-server init`, or `dsm-server quickstart` to try it",
-            path.display()
-        )));
+        return Err(absent(path.display()));
     }
     let options = OpenOptions::new(path)
+        .schema(purpose.schema())
         .serve(purpose != Purpose::Beside)
         .create(purpose == Purpose::Create);
     let opened = SqliteStore::open(options).await;

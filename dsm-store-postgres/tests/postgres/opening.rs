@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dsm_core::store::{Store as _, StoreError};
+use dsm_core::store::{SchemaChanges, Store as _, StoreError};
 use dsm_store_postgres::PostgresStore;
 use dsm_test_servers::postgres::Postgres;
 use dsm_test_servers::proxy::Proxy;
@@ -50,6 +50,25 @@ async fn a_newer_schema_is_refused_and_left_as_it_is() {
     );
     let version = database.sql("SELECT version FROM dsm.schema_version");
     assert_eq!(version.unwrap(), "99");
+}
+
+#[tokio::test]
+async fn a_schema_that_is_to_stay_as_it_is_stays() {
+    let database = Lent::new();
+    let opened = async |changes| PostgresStore::open(options(database.url()).schema(changes)).await;
+    for changes in [SchemaChanges::Nothing, SchemaChanges::Update] {
+        let refused = opened(changes).await;
+        assert!(
+            matches!(refused, Err(StoreError::OlderSchema { found: 0, .. })),
+            "{changes:?}: {refused:?}"
+        );
+    }
+    let schemas = database.sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'dsm'");
+    assert_eq!(schemas.unwrap(), "0");
+    open(database.url()).await.close().await;
+    let store = opened(SchemaChanges::Nothing).await.unwrap();
+    create(&store, 1).await.unwrap();
+    store.close().await;
 }
 
 #[tokio::test]

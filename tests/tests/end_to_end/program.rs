@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::Duration;
 
 use dsm_core::crypto::{KeyFile, KeyProvider as _};
@@ -97,4 +98,29 @@ pub(crate) async fn the_key_is_rotated_under_load(place: Place) {
     assert_eq!(revealed["data"], json!([{"KEY": "first"}]));
     let shown = operator.get("/api/v1/applications?limit=500").await;
     assert_eq!(shown["items"], before["applications"]);
+}
+
+pub(crate) async fn who_only_looks_makes_nothing(place: Place) {
+    let file = place.path().join("backup");
+    let file = file.to_str().expect("a path in UTF-8");
+    for arguments in [
+        &["check"][..],
+        &["backup", file],
+        &["operator", "list"],
+        &["audit", "verify", "--in-store"],
+        &["serve", "--listen", "127.0.0.1:0"],
+    ] {
+        let output = place.run(arguments);
+        assert_eq!(output.status.code(), Some(78), "{arguments:?}: {output:?}");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(
+            said.contains("there is no vault at"),
+            "{arguments:?}: {said}"
+        );
+        assert!(said.contains("dsm-server init"), "{arguments:?}: {said}");
+    }
+    assert!(!Path::new(file).exists());
+    // It was left as empty as a restore needs it.
+    assert_eq!(place.succeeds(&["init"]).lines().count(), 1);
 }
