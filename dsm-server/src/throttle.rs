@@ -177,9 +177,9 @@ impl Throttle {
     pub(crate) fn failed(&self, source: Source, client: Option<&str>, now: Timestamp) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         self.known.remove(&source.proof);
-        self.addresses.count(source.address, now);
+        self.addresses.count(&source.address, now);
         if let Some(client) = client {
-            self.clients.count(self.client(source, client), now);
+            self.clients.count(&self.client(source, client), now);
         }
     }
 
@@ -255,7 +255,7 @@ impl<K: Hash + Eq + Clone> Failures<K> {
         }
     }
 
-    fn count(&self, key: K, now: Timestamp) {
+    fn count(&self, key: &K, now: Timestamp) {
         if self.limit == 0 {
             return;
         }
@@ -264,7 +264,7 @@ impl<K: Hash + Eq + Clone> Failures<K> {
             count: 0,
             told: false,
         };
-        let made = self.windows.get_or_insert_with(&key, || {
+        let made = self.windows.get_or_insert_with(key, || {
             Ok::<_, std::convert::Infallible>(Arc::new(Mutex::new(new)))
         });
         let Ok(window) = made;

@@ -32,7 +32,7 @@ impl OutputMap {
     }
 
     /// The sensitive values with their names; those of key/value pairs only where asked for.
-    pub(crate) fn to_seal(
+    pub(crate) fn sealable(
         &mut self,
         key_values: bool,
     ) -> impl Iterator<Item = (&str, &mut OutputValue)> {

@@ -56,7 +56,7 @@ impl Default for SealingOptions {
 pub(crate) struct Sealing {
     sealed: Sealed,
     lines: Lines,
-    sealing: Pool,
+    encrypting: Pool,
     making: Pool,
 }
 
@@ -65,7 +65,7 @@ impl Sealing {
         Self {
             sealed: Sealed::new(options.cache_bytes),
             lines: Lines::default(),
-            sealing: Pool::new("dsm-seal", options.threads.max(1), 1024),
+            encrypting: Pool::new("dsm-seal", options.threads.max(1), 1024),
             // A pair takes up to seconds, and nobody waits for longer than a request may take.
             making: Pool::new("dsm-make-key", 1, 16),
         }
@@ -170,7 +170,7 @@ impl Vault {
             };
             texts.iter().map(seal).collect::<Result<_, SealError>>()
         };
-        let sealed = self.sealing.sealing.run(work).await?;
+        let sealed = self.sealing.encrypting.run(work).await?;
         sealed.map_err(|error| Error::Conflict(error.to_string()))
     }
 
@@ -243,14 +243,14 @@ impl Refusal {
 
 /// What is to be sealed, in order.
 fn sensitive(maps: &mut [OutputMap], pairs: bool) -> impl Iterator<Item = &mut OutputValue> {
-    let all = maps.iter_mut().flat_map(move |map| map.to_seal(pairs));
+    let all = maps.iter_mut().flat_map(move |map| map.sealable(pairs));
     all.map(|(_, value)| value)
 }
 
 fn too_long(seal: &Seal, maps: &mut [OutputMap], pairs: bool) -> Option<Refusal> {
     let limit = seal.key.public.limit(seal.format)?;
     maps.iter_mut().enumerate().find_map(|(index, map)| {
-        let mut values = map.to_seal(pairs);
+        let mut values = map.sealable(pairs);
         let (name, _) =
             values.find(|(_, value)| value.expose().is_some_and(|text| text.len() > limit))?;
         Some(Refusal::new(format!("data[{index}].{name}"), limit))

@@ -122,7 +122,7 @@ pub async fn an_operator_keeps_the_current_credential(store: Arc<dyn Store>) {
     world.target.fault_when(|call| {
         (call == FakeCall::LogIn).then(|| Fault::Refuses("the key is not good".to_owned()))
     });
-    for _ in 0..MAX_REFUSALS + 1 {
+    for _ in 0..=MAX_REFUSALS {
         world.work().await;
         world.wait(3_700);
     }

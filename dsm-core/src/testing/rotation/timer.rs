@@ -31,7 +31,7 @@ pub async fn the_old_credential_works_until_the_overlap_is_over(store: Arc<dyn S
     let world = World::new(store, Style::Issued).await;
     for style in [Style::Pair, Style::Issued] {
         let id = world.secret(&format!("{style:?}"), style).await;
-        let overlap = Some(Duration::from_secs(600));
+        let overlap = Some(Duration::from_mins(10));
         let asked = world.vault.rotate_secret(&world.me, id, overlap).await;
         asked.expect("asked");
         assert_eq!(world.work().await.promoted, 1);

@@ -149,7 +149,7 @@ impl Vault {
         let job = lease.job.key;
         self.fail_point(points::CLAIMED).await;
         let held = Held::new(lease, since);
-        let error = match self.under(&held, self.work_on(&held)).await {
+        let error = match Box::pin(self.under(&held, self.work_on(&held))).await {
             Ok(ended) => return Some(ended),
             Err(error) => error,
         };

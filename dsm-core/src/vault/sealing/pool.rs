@@ -58,13 +58,13 @@ impl Pool {
                 drop(tell.send(work()));
             }
         });
-        let ended = |_| Error::Internal {
+        let ended = || Error::Internal {
             reason: "the arithmetic of a key was interrupted".to_owned(),
             source: None,
         };
         let sent = self.jobs.get_or_init(|| self.start()).send(job);
-        sent.map_err(|_| ended(()))?;
-        told.await.map_err(|_| ended(()))
+        sent.map_err(|_| ended())?;
+        told.await.map_err(|_| ended())
     }
 
     fn start(&self) -> Sender<Job> {

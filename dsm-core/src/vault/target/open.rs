@@ -37,17 +37,16 @@ impl Reach {
         call: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
         let within = Duration::from_secs(CALL_SECONDS);
-        let result = match tokio::time::timeout(within, call).await {
-            Ok(result) => result,
-            Err(_) => {
+        let result = tokio::time::timeout(within, call)
+            .await
+            .unwrap_or_else(|_| {
                 let message = format!("no answer within {CALL_SECONDS} seconds");
                 Err(if changes {
                     ProviderError::OutcomeUnknown(message)
                 } else {
                     ProviderError::Unavailable(message)
                 })
-            }
-        };
+            });
         result.map_err(|error| error.without(&self.values(values)))
     }
 
