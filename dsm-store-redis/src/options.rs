@@ -226,6 +226,7 @@ impl fmt::Debug for RedisOptions {
             .field("prefix", &self.prefix)
             .field("min_replicas", &self.min_replicas)
             .field("accept_data_loss", &self.accept_data_loss)
+            .field("schema", &self.schema)
             .finish()
     }
 }
