@@ -110,25 +110,14 @@ impl Vault {
         origin: Origin,
     ) -> Result<AccessToken, Error> {
         let operation = Operation::IssueToken;
-        let principal = self.prove(presented, operation, origin).await?;
-        self.persist(principal, async |principal| self.issue(principal).await)
-            .await
-    }
-
-    /// Does what a client has proved itself for, anew where the policy that it was decided on has
-    /// changed meanwhile.
-    async fn persist<T>(
-        &self,
-        mut principal: Principal,
-        act: impl AsyncFn(&Principal) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        let mut principal = self.prove(presented, operation, origin).await?;
         for _ in 1..ATTEMPTS {
-            match act(&principal).await {
+            match self.issue(&principal).await {
                 Err(Error::Stale) => principal = self.renewed(&principal).await?,
                 result => return result,
             }
         }
-        act(&principal).await
+        self.issue(&principal).await
     }
 
     async fn issue(&self, principal: &Principal) -> Result<AccessToken, Error> {
@@ -178,11 +167,14 @@ impl Vault {
         origin: Origin,
     ) -> Result<(), Error> {
         let operation = Operation::RevokeToken;
-        let principal = self.prove(presented, operation, origin).await?;
-        self.persist(principal, async |principal| {
-            self.revoke_own(principal, token).await
-        })
-        .await
+        let mut principal = self.prove(presented, operation, origin).await?;
+        for _ in 1..ATTEMPTS {
+            match self.revoke_own(&principal, token).await {
+                Err(Error::Stale) => principal = self.renewed(&principal).await?,
+                result => return result,
+            }
+        }
+        self.revoke_own(&principal, token).await
     }
 
     async fn revoke_own(&self, principal: &Principal, token: &str) -> Result<(), Error> {

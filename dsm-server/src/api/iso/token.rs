@@ -45,78 +45,68 @@ pub(super) struct Introspected<'a> {
 ///
 /// A bearer token that comes along is ignored: clients send the one they want to replace.
 pub(super) async fn issue(app: &App, call: Call) -> Reply {
-    let operation = Operation::IssueToken;
-    answer(
-        app,
-        call,
-        operation,
-        client::grant,
-        async |call, arrival, asked| {
-            let shown = client::shown_for_grant(call, asked)?;
-            let origin = arrival.origin().clone();
-            let issue = app.vault.issue_token(shown.presented(), origin);
-            let token = app.check(arrival, shown.claimed(), issue).await?;
-            app.introduce(arrival, token.token.expose());
-            Ok(done(
-                StatusCode::OK,
-                "Access token issued",
-                Issued {
-                    token_type: "Bearer",
-                    expires_in: token.expires_in.as_secs(),
-                    access_token: token.token.expose(),
-                },
-            ))
+    let with_basic = client::basic_of(&call).is_some();
+    finish(with_basic, try_issue(app, call).await)
+}
+
+async fn try_issue(app: &App, mut call: Call) -> Result<Reply, Refused> {
+    let (arrival, asked) = begin(app, &mut call, Operation::IssueToken, client::grant).await?;
+    let shown = client::shown_for_grant(&call, asked)?;
+    let origin = arrival.origin().clone();
+    let issue = app.vault.issue_token(shown.presented(), origin);
+    let token = app.check(&arrival, shown.claimed(), issue).await?;
+    app.introduce(&arrival, token.token.expose());
+    Ok(done(
+        StatusCode::OK,
+        "Access token issued",
+        Issued {
+            token_type: "Bearer",
+            expires_in: token.expires_in.as_secs(),
+            access_token: token.token.expose(),
         },
-    )
-    .await
+    ))
 }
 
 /// `POST /iso/oauth2/revoke` ([RFC 7009](https://www.rfc-editor.org/rfc/rfc7009)): the same answer
 /// whether the token was the caller's or nobody's.
 pub(super) async fn revoke(app: &App, call: Call) -> Reply {
+    let with_basic = client::basic_of(&call).is_some();
+    finish(with_basic, try_revoke(app, call).await)
+}
+
+async fn try_revoke(app: &App, mut call: Call) -> Result<Reply, Refused> {
     let operation = Operation::RevokeToken;
-    answer(
-        app,
-        call,
-        operation,
-        client::about_token,
-        async |call, arrival, mut asked| {
-            let token = asked.token.take().unwrap_or_default();
-            let shown = Shown::of(call, asked)?;
-            let origin = arrival.origin().clone();
-            let revoke = app.vault.revoke_token(shown.presented(), &token, origin);
-            app.check(arrival, shown.claimed(), revoke).await?;
-            Ok(done(StatusCode::OK, "Access token revoked", Nothing {}))
-        },
-    )
-    .await
+    let (arrival, mut asked) = begin(app, &mut call, operation, client::about_token).await?;
+    let token = asked.token.take().unwrap_or_default();
+    let shown = Shown::of(&call, asked)?;
+    let origin = arrival.origin().clone();
+    let revoke = app.vault.revoke_token(shown.presented(), &token, origin);
+    app.check(&arrival, shown.claimed(), revoke).await?;
+    Ok(done(StatusCode::OK, "Access token revoked", Nothing {}))
 }
 
 /// `POST /iso/oauth2/introspect` ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)).
 pub(super) async fn introspect(app: &App, call: Call) -> Reply {
+    let with_basic = client::basic_of(&call).is_some();
+    finish(with_basic, try_introspect(app, call).await)
+}
+
+async fn try_introspect(app: &App, mut call: Call) -> Result<Reply, Refused> {
     let operation = Operation::IntrospectToken;
-    answer(
-        app,
-        call,
-        operation,
-        client::about_token,
-        async |call, arrival, mut asked| {
-            let token = asked.token.take().unwrap_or_default();
-            let shown = Shown::of(call, asked)?;
-            let origin = arrival.origin().clone();
-            let look = app
-                .vault
-                .introspect_token(shown.presented(), &token, origin);
-            let found = app.check(arrival, shown.claimed(), look).await?;
-            let message = if found.is_some() {
-                "The access token is active"
-            } else {
-                "The access token is not active"
-            };
-            Ok(done(StatusCode::OK, message, introspected(found.as_ref())))
-        },
-    )
-    .await
+    let (arrival, mut asked) = begin(app, &mut call, operation, client::about_token).await?;
+    let token = asked.token.take().unwrap_or_default();
+    let shown = Shown::of(&call, asked)?;
+    let origin = arrival.origin().clone();
+    let look = app
+        .vault
+        .introspect_token(shown.presented(), &token, origin);
+    let found = app.check(&arrival, shown.claimed(), look).await?;
+    let message = if found.is_some() {
+        "The access token is active"
+    } else {
+        "The access token is not active"
+    };
+    Ok(done(StatusCode::OK, message, introspected(found.as_ref())))
 }
 
 fn introspected(found: Option<&TokenInfo>) -> Introspected<'_> {
@@ -154,23 +144,20 @@ impl From<Stopped> for Refused {
     }
 }
 
-/// The answer of an endpoint to what `read` makes of the request, or its failure in the shape that
-/// RFC 6749 has for it. Nothing is read of a request from where too many checks have failed.
-async fn answer(
+/// Takes a request in and reads it, unless too many checks have failed from where it comes.
+async fn begin(
     app: &App,
-    mut call: Call,
+    call: &mut Call,
     operation: Operation,
     read: fn(Input) -> Asked,
-    endpoint: impl AsyncFnOnce(&Call, &Arrival, Asked) -> Result<Reply, Refused>,
-) -> Reply {
-    let with_basic = client::basic_of(&call).is_some();
-    let answered = match app.arrive(&call, operation, Proof::Body).await {
-        Ok(arrival) => match client::read(&mut call, read) {
-            Ok(asked) => endpoint(&call, &arrival, asked).await,
-            Err(error) => Err(error.into()),
-        },
-        Err(stopped) => Err(stopped.into()),
-    };
+) -> Result<(Arrival, Asked), Refused> {
+    let arrival = app.arrive(call, operation, Proof::Body).await?;
+    let asked = client::read(call, read)?;
+    Ok((arrival, asked))
+}
+
+/// The answer of an endpoint, or its failure in the shape that RFC 6749 has for it.
+fn finish(with_basic: bool, answered: Result<Reply, Refused>) -> Reply {
     let reply = match answered {
         Ok(reply) => return reply,
         Err(Refused::BadRequest(refused)) => refused.reply(),
