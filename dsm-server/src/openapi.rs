@@ -319,13 +319,16 @@ fn security_schemes() -> Value {
             "type": "http",
             "scheme": "bearer",
             "description": "A token that `/iso/oauth2/token` gave. It is good from the addresses, \
-                            referrers and with the certificate that the authorization allows",
+                            referrers and with the certificate that the authorization allows. \
+                            Clients of OAuth 1.0 (RFC 5849) have none: they sign each request, in \
+                            the header, the query or a form",
         },
         "client": {
             "type": "http",
             "scheme": "basic",
             "description": "Id and secret of a client, both percent-encoded; or `client_id` and \
-                            `client_secret` in the body",
+                            `client_secret` in the body; or there, as `unique_key` and \
+                            `aws_headers`, an identity of AWS",
         },
     })
 }
