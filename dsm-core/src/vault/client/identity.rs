@@ -1,5 +1,7 @@
 //! Clients that AWS vouches for.
 
+use std::net::IpAddr;
+
 use super::super::error::Error;
 use super::super::record::Stored;
 use super::super::{Vault, kind};
@@ -20,18 +22,15 @@ impl Vault {
         operation: Operation,
         origin: Origin,
     ) -> Result<Principal, Error> {
-        let claimed = || Actor::Unknown { claimed: None };
-        let refuse = async |object: Option<ObjectRef>, denial| {
-            self.refuse(claimed(), origin.ip, operation, object, denial)
-                .await
-        };
+        let ip = origin.ip;
         let (request, arn) = match self.caller_identity(&shown).await {
             Ok(identified) => identified,
-            Err(denial) => return Err(refuse(None, denial).await),
+            Err(denial) => return Err(self.refuse_identity(ip, operation, None, denial).await),
         };
         let Some(client) = self.client_of_key(shown.unique_key).await? else {
             let reason = format!("{arn} showed a unique key that no authorization has");
-            return Err(refuse(None, Denial::of(Rule::UniqueKey, reason)).await);
+            let denial = Denial::of(Rule::UniqueKey, reason);
+            return Err(self.refuse_identity(ip, operation, None, denial).await);
         };
         let object = Some(client.object());
         let application = self.application_of(&client).await?;
@@ -48,16 +47,26 @@ impl Vault {
             None => Some(Denial::of(Rule::Client, "the authorization is gone")),
         };
         if let Some(denial) = denial {
-            return Err(refuse(object, denial).await);
+            return Err(self.refuse_identity(ip, operation, object, denial).await);
         }
-        let principal = self
-            .proven(&client, claimed(), operation, origin.clone())
-            .await?;
+        let claimed = Actor::Unknown { claimed: None };
+        let principal = self.proven(&client, claimed, operation, origin).await?;
         if !self.use_up(format!("aws/{}", request.signature())).await? {
             let denial = Denial::of(Rule::Nonce, "the signed request was used before");
-            return Err(refuse(object, denial).await);
+            return Err(self.refuse_identity(ip, operation, object, denial).await);
         }
         Ok(principal)
+    }
+
+    async fn refuse_identity(
+        &self,
+        ip: Option<IpAddr>,
+        operation: Operation,
+        object: Option<ObjectRef>,
+        denial: Denial,
+    ) -> Error {
+        let claimed = Actor::Unknown { claimed: None };
+        self.refuse(claimed, ip, operation, object, denial).await
     }
 
     /// Who AWS says has signed the request.
