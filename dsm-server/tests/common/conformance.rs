@@ -189,8 +189,7 @@ fn fits(template: &str, path: &str) -> bool {
     let (mut template, mut path) = (template.split('/'), path.split('/'));
     loop {
         match (template.next(), path.next()) {
-            (None, None) => return true,
-            (Some("{identity}"), Some(_)) => return true,
+            (None, None) | (Some("{identity}"), Some(_)) => return true,
             (Some(part), Some(segment)) => {
                 let parameter = part.starts_with('{') && !segment.is_empty();
                 if !parameter && part != segment {

@@ -30,8 +30,11 @@ impl World {
         let ca = place.path().join("clients.pem");
         std::fs::write(&ca, clients.pem()).expect("written");
         let config = format!(
-            "[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n\
-             client_certificates = {mode:?}\nclient_ca = {ca:?}\n"
+            "[tls]\ncertificate = '{}'\nkey = '{}'\n\
+             client_certificates = '{mode}'\nclient_ca = '{}'\n",
+            certificate.display(),
+            key.display(),
+            ca.display(),
         );
         std::fs::write(place.path().join("dsm.toml"), config).expect("written");
         let (process, address) = place.serve_with(&["--config", "dsm.toml"]);
