@@ -189,18 +189,16 @@ impl Case<'_> {
         let of_application = |fields| vault.update_application(me, APPLICATION, fields, None);
         let of_authorization = |fields| vault.update_authorization(me, AUTHORIZATION, fields, None);
         match self.fault {
-            // The credentials show these.
-            "good" | "unknown" | "wrong" | "other" | "method" => {}
-            // As the signature or the identity does these.
-            "nobody" | "token" | "secret" | "old" | "early" | "plain" | "version" | "missing"
-            | "repeated" | "garbled" | "no-host" | "sent-to" | "used" | "forged" | "unlisted"
-            | "key" | "no-key" | "host" | "service" | "body" | "unsigned" | "down" => {}
             "replaced" if self.method == AuthenticationMethod::OAuth2 => {
                 let overlap = Some(std::time::Duration::ZERO);
                 let rotated = vault.rotate_clients(me, AUTHORIZATION, overlap).await;
                 rotated.expect("new credentials");
             }
-            "replaced" => {}
+            // The credentials, the signature or the identity shows these.
+            "good" | "unknown" | "wrong" | "other" | "method" | "nobody" | "token" | "secret"
+            | "old" | "early" | "plain" | "version" | "missing" | "repeated" | "garbled"
+            | "no-host" | "sent-to" | "used" | "forged" | "unlisted" | "key" | "no-key"
+            | "host" | "service" | "body" | "unsigned" | "down" | "replaced" => {}
             "gone" => {
                 let revoked = vault.revoke_client(me, AUTHORIZATION, ClientId(1)).await;
                 revoked.expect("a revoked client");
