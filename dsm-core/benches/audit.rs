@@ -97,6 +97,7 @@ fn event(id: u64) -> Event {
         ),
         outcome: Outcome::Allowed,
         changes: Vec::new(),
+        part: None,
     }
 }
 

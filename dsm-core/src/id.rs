@@ -82,6 +82,10 @@ ids! {
     TargetId;
     /// An attempt to rotate a credential.
     AttemptId;
+    /// A [`Variable`](crate::pipeline::Variable) of a pipeline.
+    VariableId;
+    /// A [`Deploy`](crate::pipeline::Deploy).
+    DeployId;
 }
 
 #[cfg(test)]

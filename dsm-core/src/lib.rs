@@ -67,6 +67,7 @@ pub mod crypto;
 pub mod entropy;
 pub mod id;
 pub mod oauth1;
+pub mod pipeline;
 pub mod provider;
 pub mod renewal;
 #[cfg(feature = "schema")]

@@ -11,7 +11,7 @@ use dsm_core::vault::{Error, Vault};
 use http::header::{AUTHORIZATION, REFERER};
 
 use crate::api::status::{Failure, Kind};
-use crate::http::call::Call;
+use crate::http::call::{Call, Head};
 use crate::http::client_certificate::{self, CLIENT_CERT};
 use crate::http::client_ip::Forwarding;
 use crate::throttle::{Source, Throttle, ThrottleLimits, Throttled};
@@ -84,6 +84,12 @@ impl App {
             forwarding,
             throttle: Arc::new(Throttle::new(ThrottleLimits::default())),
         }
+    }
+
+    /// The address of the client that sent `head`, where it can be told.
+    pub fn address(&self, head: &Head) -> Option<IpAddr> {
+        let peer = head.peer.addr().ip();
+        self.forwarding.client(peer, &head.headers).ok()
     }
 
     /// The same with other limits for failed checks.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::api::{iso, v1};
+use crate::api::{iso, log, v1};
 use crate::app::App;
 use crate::config::Config;
 use crate::health::Health;
@@ -86,7 +86,8 @@ impl Server {
         )
         .expect("the table is fixed, and a test builds it");
         let observer = metrics.observer(router.routes());
-        let router = Arc::new(router.observed_by(observer));
+        let router = router.observed_by(observer).recorded_by(log::refused);
+        let router = Arc::new(router);
         let (connections, filter) = (config.connections, router.filter());
         let running = accept::start(listener, connections, tls.clone(), filter)?;
         add_gauges(&metrics, &running, &vault);

@@ -40,6 +40,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::future::{Ready, ready};
+
     use super::*;
 
     const ENTRIES: u64 = 1_000;
@@ -48,20 +50,19 @@ mod tests {
     /// How many entries one answer looks through.
     const WORK: u64 = 100;
 
-    async fn ask(after: Option<u64>, limit: usize) -> Result<(Vec<u64>, End), StoreError> {
+    fn ask(after: Option<u64>, limit: usize) -> Ready<Result<(Vec<u64>, End), StoreError>> {
         let first = after.map_or(0, |after| after + 1);
         let last = (first + WORK).min(ENTRIES);
         let mut found: Vec<u64> = (first..last).filter(|n| n % SPARSE == 0).collect();
-        if found.len() > limit {
+        let end = if found.len() > limit {
             found.truncate(limit);
-            return Ok((found, End::Full));
-        }
-        let end = if last == ENTRIES {
+            End::Full
+        } else if last == ENTRIES {
             End::Last
         } else {
             End::Part(last - 1)
         };
-        Ok((found, end))
+        ready(Ok((found, end)))
     }
 
     async fn page(after: Option<u64>, limit: usize, search: Duration) -> (Vec<u64>, Option<u64>) {

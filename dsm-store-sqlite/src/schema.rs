@@ -52,13 +52,13 @@ async fn check(
     known: i64,
 ) -> Result<i64, Fault> {
     let found = version(connection).await?;
-    if found != 0 {
-        check_application(connection).await?;
-    } else {
+    if found == 0 {
         let objects = sqlx::query_scalar!("SELECT count(*) FROM sqlite_schema");
         if objects.fetch_one(connection).await? > 0 {
             return Err(foreign().into());
         }
+    } else {
+        check_application(connection).await?;
     }
     changes.check(found, known)?;
     Ok(found)

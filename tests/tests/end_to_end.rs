@@ -9,6 +9,8 @@ mod operator;
 mod picture;
 #[path = "end_to_end/program.rs"]
 mod program;
+#[path = "end_to_end/running_belt.rs"]
+mod running_belt;
 #[path = "end_to_end/transfer.rs"]
 mod transfer;
 
@@ -25,6 +27,9 @@ use program::{
     the_key_is_rotated_under_load, the_trail_is_sound_in_the_folder_and_in_the_store,
     who_only_looks_makes_nothing,
 };
+use running_belt::{
+    failures_are_failures_to_these_clients, the_running_belt_goes_from_the_first_call_to_the_last,
+};
 use transfer::a_backup_under_load_is_restored_into_the_other_stores;
 
 dsm_tests::stamp!([memory] [
@@ -35,6 +40,8 @@ dsm_tests::stamp!([memory] [
     versions_are_compared_revealed_and_restored,
     what_was_done_is_found_in_the_trail,
     operators_come_and_go,
+    the_running_belt_goes_from_the_first_call_to_the_last,
+    failures_are_failures_to_these_clients,
 ]);
 
 dsm_tests::stamp!([sqlite, postgres, redis] [
@@ -45,6 +52,8 @@ dsm_tests::stamp!([sqlite, postgres, redis] [
     versions_are_compared_revealed_and_restored,
     what_was_done_is_found_in_the_trail,
     operators_come_and_go,
+    the_running_belt_goes_from_the_first_call_to_the_last,
+    failures_are_failures_to_these_clients,
     a_secret_survives_a_restart,
     everything_is_as_it_was_after_a_restart,
     the_trail_is_sound_in_the_folder_and_in_the_store,

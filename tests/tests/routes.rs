@@ -14,6 +14,8 @@ mod fault;
 mod proof;
 #[path = "routes/request.rs"]
 mod request;
+#[path = "routes/requests.rs"]
+mod requests;
 #[path = "routes/table.rs"]
 mod table;
 #[path = "routes/throttle.rs"]
@@ -24,7 +26,8 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dsm_core::access::{AuthenticationMethod, Permission, Permissions};
-use dsm_core::audit::{Actor, AuditQuery, Outcome};
+use dsm_core::audit::{Actor, AuditQuery, Outcome, Part};
+use dsm_server::api::log;
 use dsm_server::http::call::Surface;
 
 use crate::exchange::Answer;
@@ -213,6 +216,12 @@ async fn observe(case: &Case<'_>, rule: &str) -> (String, Vec<Answer>) {
         if !refused && allowed == 0 && case.is_recorded() {
             more.push("unrecorded".to_owned());
         }
+        if surface_is_logged(case.surface) {
+            let logged = logged(&world, mark).await;
+            if logged != [answer.status.as_u16()] {
+                more.push(format!("logged:{logged:?}"));
+            }
+        }
         more.insert(0, cell);
         cells.insert(more.join(" "));
         // What fails for a client that may have it is told to it.
@@ -239,6 +248,10 @@ async fn recorded(world: &World, since: u64) -> (Vec<String>, usize) {
         .into_iter()
         .filter(|found| found.sequence > since)
     {
+        // What the log of requests adds is looked at apart.
+        if matches!(found.event.part, Some(Part::Answer { .. })) {
+            continue;
+        }
         match (found.event.actor, found.event.outcome) {
             (Actor::Operator { id: None, .. }, _) => {}
             (_, Outcome::Denied { rule, .. }) => denied.push(rule),
@@ -247,6 +260,24 @@ async fn recorded(world: &World, since: u64) -> (Vec<String>, usize) {
         }
     }
     (denied, allowed)
+}
+
+fn surface_is_logged(surface: Surface) -> bool {
+    match surface {
+        Surface::Iso | Surface::V1 => true,
+        Surface::Health => false,
+    }
+}
+
+/// The statuses in the log of requests since an entry of the audit trail: one for each request.
+async fn logged(world: &World, since: u64) -> Vec<u16> {
+    let query = AuditQuery::newest(ENTRIES);
+    let page = world.vault.list_requests(&world.me, &query).await;
+    let items = page.expect("the log").items.into_iter();
+    items
+        .filter(|logged| logged.found.sequence > since)
+        .map(|logged| log::status_of(&logged.found.event).map_or(0, |status| status.as_u16()))
+        .collect()
 }
 
 async fn last_sequence(world: &World) -> u64 {

@@ -122,6 +122,12 @@ permissions! {
     LeasesView = "Leases.View",
     /// Revoke them.
     LeasesWrite = "Leases.Write",
+    /// See variables of pipelines and deploys, never values.
+    VariablesView = "Variables.View",
+    /// Review variables of pipelines and destroy them.
+    VariablesWrite = "Variables.Write",
+    /// See the values of variables of pipelines.
+    VariablesReveal = "Variables.Reveal",
     /// See operators.
     OperatorsView = "Operators.View",
     /// Create and revoke them.

@@ -3,7 +3,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::Action;
-use crate::audit::Outcome;
+use crate::audit::{Operation, Outcome};
 
 /// Declares [`Rule`] with the name of each as it stands in the audit trail.
 macro_rules! rules {
@@ -177,6 +177,19 @@ impl Rule {
             }
             (Self::SecretEnabled | Self::SecretExpired, _) => DenialClass::Conflict,
         }
+    }
+}
+
+impl Rule {
+    /// As [`class`](Self::class), by the operation as it stands in the audit trail.
+    pub fn class_in(self, operation: Operation) -> DenialClass {
+        let action = match operation {
+            Operation::IssueToken => Some(Action::Authenticate),
+            Operation::ReadSecret => Some(Action::ReadSecret(None)),
+            Operation::CreateSecret | Operation::UpdateSecret => Some(Action::WriteSecret(None)),
+            _ => None,
+        };
+        self.class(action)
     }
 }
 

@@ -28,6 +28,26 @@ pub struct Event {
     /// What changed, field by field; values of secrets are never among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<FieldChange>,
+    /// Its part in the request that it belongs to; none in the first entry of one, and where there
+    /// was no request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+}
+
+/// What an entry is to a request besides its first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// An earlier entry stands for the request.
+    Also,
+    /// It says what was answered, and stands for the request from now on.
+    Answer {
+        /// The number by which the surface that was asked says how it ended.
+        status: u16,
+        /// The entry of the same server that stood for the request until now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instead_of: Option<u64>,
+    },
 }
 
 /// Who did it.
@@ -138,12 +158,18 @@ pub enum ObjectKind {
     ApplicationType,
     /// A line of business.
     LineOfBusiness,
+    /// A variable of a pipeline.
+    Variable,
+    /// A registration of a pipeline's variables.
+    Deploy,
     /// The audit trail.
     Audit,
     /// A system whose credentials are managed.
     Target,
     /// An attempt to rotate a credential.
     Attempt,
+    /// A place of the interface.
+    Route,
 }
 
 impl ObjectKind {
@@ -162,9 +188,12 @@ impl ObjectKind {
             Self::Engine => "engine",
             Self::ApplicationType => "application_type",
             Self::LineOfBusiness => "line_of_business",
+            Self::Variable => "variable",
+            Self::Deploy => "deploy",
             Self::Audit => "audit",
             Self::Target => "target",
             Self::Attempt => "attempt",
+            Self::Route => "route",
         }
     }
 }
@@ -341,6 +370,18 @@ operations! {
     CreateRegistryEntry = "registry.create",
     /// A registry entry was changed.
     UpdateRegistryEntry = "registry.update",
+    /// A pipeline registered its variables.
+    RegisterVariables = "variable.register",
+    /// Variables of pipelines were looked at, without their values.
+    ViewVariable = "variable.view",
+    /// An operator said what is thought of a variable.
+    ReviewVariable = "variable.review",
+    /// The value of a variable left the vault to an operator.
+    RevealVariable = "variable.reveal",
+    /// A variable was destroyed.
+    DeleteVariable = "variable.delete",
+    /// Deploys were looked at.
+    ViewDeploy = "deploy.view",
     /// Operators were looked at.
     ViewOperator = "operator.view",
     /// An operator was made.
@@ -351,6 +392,8 @@ operations! {
     UseOperatorToken = "operator.token.use",
     /// The trail was read.
     ViewAudit = "audit.view",
+    /// A request that ended before anything was decided.
+    Request = "request",
 }
 
 #[cfg(test)]
@@ -380,10 +423,13 @@ mod tests {
                 ObjectKind::System => Some(ObjectKind::Engine),
                 ObjectKind::Engine => Some(ObjectKind::ApplicationType),
                 ObjectKind::ApplicationType => Some(ObjectKind::LineOfBusiness),
-                ObjectKind::LineOfBusiness => Some(ObjectKind::Audit),
+                ObjectKind::LineOfBusiness => Some(ObjectKind::Variable),
+                ObjectKind::Variable => Some(ObjectKind::Deploy),
+                ObjectKind::Deploy => Some(ObjectKind::Audit),
                 ObjectKind::Audit => Some(ObjectKind::Target),
                 ObjectKind::Target => Some(ObjectKind::Attempt),
-                ObjectKind::Attempt => None,
+                ObjectKind::Attempt => Some(ObjectKind::Route),
+                ObjectKind::Route => None,
             };
         }
     }

@@ -26,6 +26,7 @@ pub(super) fn event(id: u64) -> Event {
         object: Some(ObjectRef::new(ObjectKind::Secret, id, format!("secret-{id}")).version(1)),
         outcome: Outcome::Allowed,
         changes: Vec::new(),
+        part: None,
     }
 }
 

@@ -14,6 +14,7 @@ mod file;
 mod fixture;
 mod line;
 mod receipt;
+mod request;
 mod search;
 mod sink;
 mod store;
@@ -24,12 +25,14 @@ mod verify;
 pub use self::batch::{Batch, Entry};
 pub use self::chain::{Head, Link};
 pub use self::error::AuditError;
-pub use self::event::{Actor, Event, FieldChange, ObjectKind, ObjectRef, Operation, Outcome};
+pub use self::event::{Actor, Event, FieldChange, ObjectKind, ObjectRef, Operation, Outcome, Part};
 pub use self::fault::{Fault, Wrong};
 pub use self::file::{FileSink, FileSinkOptions};
 pub use self::receipt::Receipt;
+pub use self::request::{FirstEntry, observe};
 pub use self::search::{
-    AuditPage, AuditQuery, Cursor, Found, NotACursor, ObjectFilter, OutcomeFilter, export, search,
+    AuditPage, AuditQuery, Cursor, Found, NotACursor, ObjectFilter, Only, OutcomeFilter, export,
+    search,
 };
 pub use self::sink::AuditSink;
 pub use self::store::StoreSink;

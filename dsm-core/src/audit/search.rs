@@ -11,7 +11,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::terms::{self, ActorFilter, Key};
-use super::{AuditError, Event, Head, ObjectKind, Operation, line, store};
+use super::{Actor, AuditError, Event, Head, ObjectKind, Operation, Outcome, Part, line, store};
 use crate::crypto::{Keyring, Sealer};
 use crate::store::{LogQuery, Order, ServerId, Store};
 use crate::time::Timestamp;
@@ -38,6 +38,8 @@ pub struct AuditQuery {
     pub outcome: Option<OutcomeFilter>,
     /// From where.
     pub ip: Option<IpAddr>,
+    /// Which part of the trail.
+    pub only: Option<Only>,
     /// Continue after this entry.
     pub after: Option<Cursor>,
     /// At most so many; at least 1.
@@ -55,6 +57,7 @@ impl AuditQuery {
             object: None,
             outcome: None,
             ip: None,
+            only: None,
             after: None,
             limit,
         }
@@ -70,6 +73,7 @@ impl AuditQuery {
                 .outcome
                 .is_none_or(|f| f.as_str() == terms::outcome(&event.outcome))
             && self.ip.is_none_or(|ip| event.ip == Some(ip))
+            && self.only.is_none_or(|only| only.includes(event))
             && self.object.as_ref().is_none_or(|filter| {
                 object.is_some_and(|object| match filter {
                     ObjectFilter::Kind(kind) => object.kind == *kind,
@@ -91,9 +95,39 @@ impl AuditQuery {
             object,
             self.outcome.map(|outcome| Key::Outcome(outcome.as_str())),
             self.ip.map(Key::Ip),
+            (self.only == Some(Only::Answers)).then_some(Key::Answer),
         ]
         .into_iter()
         .flatten()
+    }
+}
+
+/// A part of the trail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Only {
+    /// The entries that stand for requests of applications and operators, those that were replaced
+    /// by an answer among them.
+    Requests,
+    /// The entries that say what a request was answered.
+    Answers,
+}
+
+impl Only {
+    fn includes(self, event: &Event) -> bool {
+        let answers = matches!(event.part, Some(Part::Answer { .. }));
+        match self {
+            Self::Answers => answers,
+            Self::Requests => {
+                let asked = match &event.actor {
+                    Actor::Authorization { .. } | Actor::Unknown { .. } => true,
+                    // Without an id it is the program around the vault.
+                    Actor::Operator { id, .. } => id.is_some(),
+                    Actor::Vault => false,
+                };
+                let ended = !matches!(event.outcome, Outcome::Failed { .. });
+                asked && (answers || ended && event.part.is_none())
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use super::{Actor, Event, ObjectKind, Operation, Outcome};
+use super::{Actor, Event, ObjectKind, Operation, Outcome, Part};
 use crate::crypto::Keyring;
 use crate::id::{ApplicationId, AuthorizationId, ClientId, OperatorId};
 use crate::store::{Kind, Term};
@@ -77,6 +77,7 @@ pub(super) enum Key<'a> {
     ObjectName(ObjectKind, &'a str),
     Outcome(&'static str),
     Ip(IpAddr),
+    Answer,
 }
 
 impl Key<'_> {
@@ -101,6 +102,7 @@ impl Key<'_> {
             }
             Self::Outcome(name) => ("outcome", write!(value, "{name}")),
             Self::Ip(ip) => ("ip", write!(value, "{ip}")),
+            Self::Answer => ("part", write!(value, "answer")),
         };
         written.expect("a vector takes every write");
         field
@@ -164,6 +166,9 @@ impl<'a> Terms<'a> {
         self.key(Key::Outcome(outcome(&event.outcome)));
         if let Some(ip) = event.ip {
             self.key(Key::Ip(ip));
+        }
+        if let Some(Part::Answer { .. }) = event.part {
+            self.key(Key::Answer);
         }
         if let Some(object) = &event.object {
             self.key(Key::ObjectKind(object.kind));

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use self::follower::Queue;
 use self::pending::Pending;
 use super::receipt::Subject;
-use super::{AuditError, AuditSink, Event, Head, Receipt};
+use super::{AuditError, AuditSink, Event, Head, Receipt, request};
 use crate::store::ServerId;
 
 /// How long the follower may take to catch up when the trail is closed.
@@ -144,10 +144,11 @@ impl Trail {
     /// Records one event; see [`append`](Self::append).
     pub async fn record(&self, event: &Event) -> Result<Receipt, AuditError> {
         let ticket = with_buffer(|bytes| {
-            write_event(bytes, event);
+            write_event(bytes, &request::marked(event));
             self.shared.submit(bytes, &[bytes.len()])
         })?;
         let sequence = ticket.wait().await?;
+        request::note(sequence, [event]);
         Ok(Receipt::new(
             self.shared.server,
             sequence,
@@ -163,10 +164,11 @@ impl Trail {
     /// # Errors
     ///
     /// Those of the awaited sink. There is no receipt then; the trail goes on with the next call.
-    pub async fn append(&self, events: Vec<Event>) -> Result<Vec<Receipt>, AuditError> {
+    pub async fn append(&self, mut events: Vec<Event>) -> Result<Vec<Receipt>, AuditError> {
         if events.is_empty() {
             return Ok(Vec::new());
         }
+        request::mark_all(&mut events);
         let ticket = with_buffer(|bytes| {
             let mut ends = Vec::with_capacity(events.len());
             for event in &events {
@@ -176,6 +178,7 @@ impl Trail {
             self.shared.submit(bytes, &ends)
         })?;
         let first = ticket.wait().await?;
+        request::note(first, &events);
         let receipts = (first..).zip(&events).map(|(sequence, event)| {
             Receipt::new(self.shared.server, sequence, Subject::of(event))
         });

@@ -206,6 +206,14 @@ impl ChangeSet {
         self
     }
 
+    /// Adds everything that `other` does; the name is this set's.
+    pub fn and(mut self, other: Self) -> Self {
+        self.records.extend(other.records);
+        self.jobs.extend(other.jobs);
+        self.settled.extend(other.settled);
+        self
+    }
+
     /// Names the set.
     pub fn named(mut self, operation: OperationId) -> Self {
         self.operation = Some(operation);

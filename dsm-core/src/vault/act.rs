@@ -10,7 +10,7 @@ use super::error::Error;
 use super::once::Once;
 use super::{Vault, kind};
 use crate::access::{self, Basis, Denial, Operator, Permission, Permit, Principal, Request};
-use crate::audit::{Actor, Event, FieldChange, ObjectRef, Operation, Outcome, Receipt};
+use crate::audit::{Actor, Event, FieldChange, ObjectKind, ObjectRef, Operation, Outcome, Receipt};
 use crate::id::SecretId;
 use crate::store::{Change, ChangeSet, Changed, OperationId, RecordKey, StoreError};
 
@@ -68,6 +68,14 @@ impl Act {
     /// The receipt of the first event, for what reveals a value.
     pub(crate) fn receipt(&self) -> &Receipt {
         &self.receipts[0]
+    }
+
+    /// The receipt of the first event about this object; of the first event if none is about it.
+    pub(crate) fn receipt_of(&self, kind: ObjectKind, id: impl Into<u64>) -> &Receipt {
+        let object = Some((kind, Some(id.into())));
+        let mut receipts = self.receipts.iter();
+        let found = receipts.find(|receipt| receipt.object() == object);
+        found.unwrap_or_else(|| self.receipt())
     }
 }
 
@@ -172,6 +180,11 @@ impl Vault {
         drop(permit);
         let act = self.act_alone(events).await?;
         Ok(Act { basis, ..act })
+    }
+
+    /// Records that what an act allowed cannot be done, and gives the error that says so.
+    pub(crate) async fn failed(&self, act: &Act, error: Error) -> Error {
+        self.record_failed(act.events.clone(), error).await
     }
 
     /// Records what the vault does of its own accord.
@@ -296,6 +309,7 @@ pub(crate) fn event(
         object,
         outcome: Outcome::Allowed,
         changes: Vec::new(),
+        part: None,
     }
 }
 

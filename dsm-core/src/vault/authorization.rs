@@ -3,6 +3,7 @@
 mod draft;
 mod entity;
 mod fields;
+mod grouped;
 
 use std::ops::Bound;
 
@@ -10,6 +11,7 @@ pub(crate) use self::draft::NewAuthorization;
 use self::entity::ENABLED;
 pub(crate) use self::entity::{APPLICATION, ENVIRONMENT, MADE_BY, SYSTEM, key_taken, revoked};
 pub use self::fields::AuthorizationFields;
+pub use self::grouped::{GroupCursor, GroupedPage, NotAGroupCursor};
 use super::act::{Caller, changes};
 use super::error::Error;
 use super::record::{Listing, Stored};
@@ -99,6 +101,11 @@ impl Vault {
         let operation = Operation::ViewAuthorization;
         self.view(caller, Permission::AuthorizationsView, operation, None)
             .await?;
+        let query = self.authorization_query(filter).await?;
+        self.records.list(&query, page).await
+    }
+
+    async fn authorization_query(&self, filter: AuthorizationFilter) -> Result<Query, Error> {
         let term = |field, value: &[u8]| self.records.term(kind::AUTHORIZATION, field, value);
         let mut query = Query::new(kind::AUTHORIZATION);
         if let Some(id) = filter.application {
@@ -124,7 +131,7 @@ impl Vault {
                 .created_until
                 .map_or(Bound::Unbounded, Bound::Included),
         );
-        self.records.list(&query, page).await
+        Ok(query)
     }
 
     /// One authorization.

@@ -107,9 +107,12 @@ fn kind_name(kind: ObjectKind) -> &'static str {
         ObjectKind::Engine => "engine",
         ObjectKind::ApplicationType => "application type",
         ObjectKind::LineOfBusiness => "line of business",
+        ObjectKind::Variable => "variable",
+        ObjectKind::Deploy => "deploy",
         ObjectKind::Audit => "audit record",
         ObjectKind::Target => "target",
         ObjectKind::Attempt => "attempt",
+        ObjectKind::Route => "route",
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) const TARGET: Kind = Kind(22);
 pub(crate) const ATTEMPT: Kind = Kind(25);
 pub(crate) const NONCE: Kind = Kind(18);
 pub(crate) const CLIENT_USE: Kind = Kind(26);
+pub(crate) const VARIABLE: Kind = Kind(19);
+pub(crate) const DEPLOY: Kind = Kind(20);
 
 /// What is remembered of a transfer into the store while it is not finished. Not sealed.
 pub(crate) const TRANSFER: Kind = Kind(u16::MAX);
@@ -49,6 +51,8 @@ pub(crate) const SEALED: &[Kind] = &[
     ATTEMPT,
     NONCE,
     CLIENT_USE,
+    VARIABLE,
+    DEPLOY,
 ];
 
 /// A secret's values are to be destroyed; the subject is its id.

@@ -20,15 +20,18 @@ mod init;
 mod kind;
 mod once;
 mod operator;
+mod pipeline;
 mod reading;
 mod record;
 mod register;
 mod registry;
+mod requests;
 mod rotate;
 mod rotation;
 mod sealing;
 mod secret;
 mod target;
+mod variable;
 mod version;
 mod worker;
 mod writing;
@@ -41,7 +44,8 @@ use tokio::sync::RwLock;
 pub use self::act::Caller;
 pub use self::application::{ApplicationFields, ApplicationFilter};
 pub use self::authorization::{
-    AuthorizationFields, AuthorizationFilter, Hypothesis, WrittenAuthorization,
+    AuthorizationFields, AuthorizationFilter, GroupCursor, GroupedPage, Hypothesis,
+    NotAGroupCursor, WrittenAuthorization,
 };
 pub use self::client::{
     ACCESS_TOKEN_PREFIX, AccessToken, ApiClient, CLIENT_SECRET_PREFIX, CONSUMER_SECRET_PREFIX,
@@ -54,11 +58,13 @@ pub use self::init::{AuditPlace, Unlocked, VaultBuilder, VaultOptions};
 pub(crate) use self::kind::TRANSFER;
 pub use self::once::Once;
 pub use self::operator::{NewOperator, OPERATOR_TOKEN_PREFIX, OperatorAccount};
+pub use self::pipeline::{RegisteredVariables, VariableRegistration};
 pub use self::reading::{ApplicationView, OpenedSecret};
 use self::record::Records;
 pub use self::record::{Entity, Listing, Stored, Terms};
 pub use self::register::{Registered, Registration};
 pub use self::registry::{Registry, RegistryEntry, RegistryPatch};
+pub use self::requests::{LoggedRequest, RequestAnswer, RequestPage};
 pub use self::rotate::Rotation;
 #[cfg(feature = "testing")]
 pub use self::rotation::FAIL_POINTS;
@@ -68,6 +74,7 @@ pub use self::secret::{
     RenewalFields, SecretErrorEntry, SecretFields, SecretFilter, SecretVersion,
 };
 pub use self::target::{AdminCredential, NewAdmin, TargetEntry, TargetFields};
+pub use self::variable::{VariableFilter, VariablePatch};
 pub use self::worker::Worked;
 pub use self::writing::Written;
 use crate::audit::{Operation, Trail};

@@ -221,6 +221,15 @@ impl Vault {
             .await)
     }
 
+    /// Whose operator token this is, if it is in force.
+    pub(crate) async fn operator_behind(&self, token: &str) -> Result<Option<Actor>, Error> {
+        let now = self.clock.now();
+        let found = self.operator_of(token).await?.filter(|operator| {
+            operator.revoked_at.is_none() && operator.expires_at.is_none_or(|at| now < at)
+        });
+        Ok(found.map(|operator| operator.actor()))
+    }
+
     async fn operator_of(&self, token: &str) -> Result<Option<Operator>, Error> {
         let mac = self.records.keyring.token_mac(token.as_bytes());
         let term = self

@@ -211,6 +211,29 @@ impl Records {
         record.map(|record| self.decode(&record)).transpose()
     }
 
+    /// The objects with these unique terms, each in its place, as the store has them now, which is
+    /// asked once.
+    pub(crate) async fn find_each<T: Entity>(
+        &self,
+        kind: Kind,
+        terms: &[Term],
+    ) -> Result<Vec<Option<Stored<T>>>, Error> {
+        let wanted: Vec<_> = terms.iter().map(|term| (kind, *term)).collect();
+        let found = self.store.find_each(&wanted).await?;
+        if found.len() != terms.len() {
+            let source = "the store answered lookups with another number of records".into();
+            return Err(StoreError::Backend { source }.into());
+        }
+        let objects = found.into_iter().zip(terms).map(|(record, term)| {
+            let Some(record) = record else {
+                return Ok(None);
+            };
+            Self::check_term(&record, kind, *term)?;
+            self.decode(&record).map(Some)
+        });
+        objects.collect()
+    }
+
     /// The object with this id, at most `max_staleness` old.
     pub(crate) async fn cached<T: Entity>(
         &self,

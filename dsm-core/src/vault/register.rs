@@ -7,7 +7,7 @@ use super::client::Credentials;
 use super::error::{Error, FieldError};
 use super::record::Stored;
 use super::registry::{Registry, RegistryEntry};
-use super::writing::actor_name;
+use super::writing::{actor_name, made_meanwhile};
 use super::{Vault, check, kind};
 use crate::access::{
     Action, Application, ApplicationTarget, AuthenticationMethod, Authorization,
@@ -159,7 +159,7 @@ impl Vault {
         let credentials = if let Some(made) = new {
             plan.events.push(reveal);
             let act = self.act(permit, plan.events).await?;
-            self.commit(act, plan.set).await.map_err(lost_race)?;
+            self.commit(act, plan.set).await.map_err(made_meanwhile)?;
             private_key = made.key.and_then(|key| key.handed_out);
             made.client.credentials
         } else {
@@ -168,7 +168,7 @@ impl Vault {
             let act = self.act(permit, plan.events).await?;
             let credentials = self.open_credentials(&act, &authorization, &client)?;
             if !plan.set.is_empty() {
-                self.commit(act, plan.set).await.map_err(lost_race)?;
+                self.commit(act, plan.set).await.map_err(made_meanwhile)?;
             }
             credentials
         };
@@ -471,14 +471,6 @@ impl Entries {
             fields.application_type = None;
         }
         (line, kind)
-    }
-}
-
-/// Somebody else registered the same at the same time; the next try finds it.
-fn lost_race(error: Error) -> Error {
-    match error {
-        Error::Conflict(_) => Error::Stale,
-        other => other,
     }
 }
 

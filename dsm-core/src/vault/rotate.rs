@@ -7,11 +7,12 @@ use super::rotation::candidate_place;
 use super::sealing::private_key_place;
 use super::secret::value_place;
 use super::target::admin_place;
+use super::variable::variable_place;
 use super::{Vault, kind};
 use crate::access::Permission;
 use crate::audit::{ObjectKind, ObjectRef, Operation};
 use crate::crypto::{CryptoError, RootKeyId, root_key_id};
-use crate::id::{AttemptId, SecretId, TargetId};
+use crate::id::{AttemptId, SecretId, TargetId, VariableId};
 use crate::store::{ChangeSet, Kind, Page, Query, Record, StoreError};
 
 /// How far a rotation is.
@@ -190,6 +191,7 @@ impl Vault {
             kind::ATTEMPT => candidate_place(sealer, AttemptId(record.key.id)),
             kind::CLIENT => sealer.context("client secret", kind::CLIENT.0, record.key.id),
             kind::SEALING_KEY => private_key_place(sealer, record.key.id),
+            kind::VARIABLE => variable_place(sealer, VariableId(record.key.id)),
             _ => return Err(Error::damaged(record.key, CryptoError::UnsupportedFormat)),
         })
     }

@@ -12,7 +12,7 @@ mod versions;
 
 use std::ops::Bound;
 
-pub(crate) use self::draft::Revision;
+pub(crate) use self::draft::{Revision, SecretDraft};
 use self::entity::{ENABLED, ENGINE, ENVIRONMENT, HAS_ERROR, NAME, TAG};
 pub(crate) use self::entity::{IDENTITY, NUMBER as VERSION_NUMBER, OF_SECRET, TARGET, version_key};
 pub use self::entity::{SecretErrorEntry, SecretVersion};

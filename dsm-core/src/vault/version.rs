@@ -67,8 +67,10 @@ impl Vault {
         let act = self
             .act(permit, vec![caller.event(self, operation, object)])
             .await?;
-        let data = self.unseal(&act, id, &version.snapshot, version.sealed_value.as_deref())?;
-        Ok(data.into_output())
+        match self.unseal(&act, id, &version.snapshot, version.sealed_value.as_deref()) {
+            Ok(data) => Ok(data.into_output()),
+            Err(error) => Err(self.failed(&act, error).await),
+        }
     }
 
     /// Makes an older version the newest: its metadata and values as a new version. Repeated under
@@ -123,10 +125,18 @@ impl Vault {
         let event = caller.event(self, operation, old.object());
         let event = event.with_changes(revision.changes(&old));
         let act = self.act(permit, vec![event]).await?;
-        let mut data = self.unseal(&act, id, &version.snapshot, version.sealed_value.as_deref())?;
-        let sealed = old.sealed_value.as_deref();
-        data.keep_managed(self.unseal(&act, id, &old, sealed)?);
-        revision.data = Some(data);
+        let opened = [
+            (&version.snapshot, version.sealed_value.as_deref()),
+            (&*old.content, old.sealed_value.as_deref()),
+        ]
+        .map(|(of, sealed)| self.unseal(&act, id, of, sealed));
+        match opened {
+            [Ok(mut data), Ok(managed)] => {
+                data.keep_managed(managed);
+                revision.data = Some(data);
+            }
+            [Err(error), _] | [_, Err(error)] => return Err(self.failed(&act, error).await),
+        }
         let by = &caller.operator.name;
         let Some((new, set)) = self.next_version(&act, &old, revision, by).await? else {
             return Ok(old);

@@ -8,10 +8,10 @@ use super::authorization::revoked;
 use super::error::Error;
 use super::reading::{OpenedSecret, authorization_object};
 use super::record::Stored;
-use super::secret::SecretFields;
+use super::secret::{SecretDraft, SecretFields};
 use super::{Vault, kind};
 use crate::access::{Action, Principal, Request, Resource, decide};
-use crate::audit::{ObjectKind, ObjectRef, Operation};
+use crate::audit::{Event, ObjectKind, ObjectRef, Operation};
 use crate::secret::{Identity, Secret};
 use crate::store::ChangeSet;
 
@@ -181,41 +181,40 @@ impl Vault {
             let event = event(self, principal.actor(), ip, operation, Some(object));
             return Err(self.record_failed(vec![event], error).await);
         }
-        let by = actor_name(principal);
-        let draft = self.draft_secret(identity.as_str(), fields, &by).await?;
-        let holder = principal.authorization_id();
-        let left = self.attachment(holder, identity).await?;
-        let attachment = self.draft_attachment(holder, &draft.stored, &by).await?;
-        let set = replacing(left, draft.set).create(self.records.encode(&attachment));
-        let ip = principal.origin().ip;
-        let events = vec![
-            event(
-                self,
-                principal.actor(),
-                ip,
-                operation,
-                Some(draft.stored.object()),
-            ),
-            event(
-                self,
-                principal.actor(),
-                ip,
-                Operation::AttachSecret,
-                Some(authorization_object(principal)),
-            )
-            .with_change("secret", &draft.stored.id),
-        ];
+        let (draft, events) = self.draft_own_secret(principal, identity, fields).await?;
         let act = self.act(permit, events).await?;
-        self.commit(act, set).await.map_err(|error| match error {
-            // Somebody else made it at the same time; the next try finds it.
-            Error::Conflict(_) => Error::Stale,
-            other => other,
-        })?;
+        self.commit(act, draft.set).await.map_err(made_meanwhile)?;
         let secret = self.show_written(principal, draft.stored).await?;
         Ok(Written {
             secret,
             created: true,
         })
+    }
+
+    /// A new secret attached to the calling authorization, not committed yet, and what will be
+    /// recorded of it.
+    pub(crate) async fn draft_own_secret(
+        &self,
+        principal: &Principal,
+        identity: &Identity,
+        fields: SecretFields,
+    ) -> Result<(SecretDraft, Vec<Event>), Error> {
+        let by = actor_name(principal);
+        let mut draft = self.draft_secret(identity.as_str(), fields, &by).await?;
+        let holder = principal.authorization_id();
+        let left = self.attachment(holder, identity).await?;
+        let attachment = self.draft_attachment(holder, &draft.stored, &by).await?;
+        draft.set = replacing(left, draft.set).create(self.records.encode(&attachment));
+        let own = |operation, object| {
+            let ip = principal.origin().ip;
+            event(self, principal.actor(), ip, operation, Some(object))
+        };
+        let events = vec![
+            own(Operation::CreateSecret, draft.stored.object()),
+            own(Operation::AttachSecret, authorization_object(principal))
+                .with_change("secret", &draft.stored.id),
+        ];
+        Ok((draft, events))
     }
 
     /// Gives the writer back what it wrote, as a read of its own.
@@ -245,6 +244,14 @@ impl Vault {
                 .refuse(principal.actor(), ip, operation, object, denial)
                 .await),
         }
+    }
+}
+
+/// Somebody else made at the same time what was to be made; the next try finds it.
+pub(crate) fn made_meanwhile(error: Error) -> Error {
+    match error {
+        Error::Conflict(_) => Error::Stale,
+        other => other,
     }
 }
 

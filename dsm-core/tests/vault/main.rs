@@ -14,6 +14,7 @@ mod failures;
 mod fixture;
 mod keys;
 mod methods;
+mod pipelines;
 mod reading;
 mod registering;
 mod sealing;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dsm_core::audit::{AuditQuery, Operation, Outcome};
 use dsm_core::store::{IndexTerm, Kind, MemoryStore, Page, Query, Record, Store, Term};
 use dsm_core::testing::FaultyStore;
 use dsm_core::vault::{Error, VaultOptions};
@@ -185,4 +186,49 @@ fn meta_of(record: &Record) -> Vec<u8> {
 
 fn value_of(record: &Record) -> Vec<u8> {
     record.body[meta_len(record)..].to_vec()
+}
+
+#[tokio::test]
+async fn a_damaged_value_is_recorded_as_failed() {
+    let (f, store, records) = faulty(1).await;
+    let key = records[0].key;
+    f.vault
+        .attach_secret(&f.me, f.authorization.id, key.id.into())
+        .await
+        .unwrap();
+    let client = f.principal().await;
+    store.tamper(move |record| {
+        if record.key == key {
+            *record.body.last_mut().unwrap() ^= 1;
+        }
+    });
+    let trail = async |operation| {
+        let query = AuditQuery {
+            operation: Some(operation),
+            ..AuditQuery::newest(10)
+        };
+        let page = f.vault.search_audit(&f.me, &query).await.unwrap();
+        let told = page
+            .found
+            .into_iter()
+            .map(|found| match found.event.outcome {
+                Outcome::Allowed => "allowed".to_owned(),
+                Outcome::Failed { reason } => reason,
+                Outcome::Denied { rule, .. } => rule,
+            });
+        told.collect::<Vec<_>>()
+    };
+    let broken = "record 12/1 does not open";
+    f.vault
+        .read_secret(&client, &identity("s0"))
+        .await
+        .unwrap_err();
+    assert_eq!(trail(Operation::ReadSecret).await, [broken, "allowed"]);
+    f.vault.read_secrets(&client).await.unwrap_err();
+    assert_eq!(trail(Operation::ReadSecret).await[..2], [broken, "allowed"]);
+    let update = f
+        .vault
+        .update_secret(&f.me, key.id.into(), fields("2"), None);
+    update.await.unwrap_err();
+    assert_eq!(trail(Operation::UpdateSecret).await, [broken, "allowed"]);
 }

@@ -2,6 +2,7 @@
 
 pub mod data;
 pub mod iso;
+pub mod log;
 mod shown;
 pub mod status;
 pub mod v1;

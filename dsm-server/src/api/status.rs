@@ -4,6 +4,7 @@
 //! of their own request where it was one.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use dsm_core::access::DenialClass;
 use dsm_core::audit::ObjectKind;
@@ -263,6 +264,19 @@ impl Failure {
             fields,
             ..Kind::Invalid.into()
         }
+    }
+}
+
+impl Failure {
+    /// What the log says of it: no value, and no name that the sender made up.
+    pub(crate) fn for_log(&self) -> String {
+        let mut text = self.message.to_string();
+        for wrong in &self.fields {
+            let made_up = wrong.message.starts_with("is not a known");
+            let field = if made_up { "a field" } else { &wrong.field };
+            let _ = write!(text, "; {field}: {}", wrong.message);
+        }
+        text
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) enum Purpose {
 
 impl Purpose {
     /// Beside a server nothing is done behind its back, and only what makes a vault makes its place.
+    #[allow(dead_code, reason = "without any store there is nothing to open")]
     fn schema(self) -> SchemaChanges {
         match self {
             Self::Create => SchemaChanges::Make,

@@ -5,10 +5,11 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use dsm_core::access::CertificateDigests;
+use dsm_core::audit::Actor;
 use dsm_core::oauth1::Scheme;
 use futures_util::Stream;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -98,6 +99,31 @@ pub struct Head {
     pub headers: HeaderMap,
     /// The other end of the connection.
     pub peer: Peer,
+    asker: OnceLock<Actor>,
+}
+
+impl Head {
+    /// A head as it came over the connection of `peer`.
+    pub fn new(method: Method, uri: Uri, headers: HeaderMap, peer: Peer) -> Self {
+        Self {
+            method,
+            uri,
+            headers,
+            peer,
+            asker: OnceLock::new(),
+        }
+    }
+
+    /// Who asks, once they have proved it.
+    pub fn asker(&self) -> Option<&Actor> {
+        self.asker.get()
+    }
+
+    /// Remembers who asks.
+    pub(crate) fn identify(&self, asker: Actor) {
+        // Tried anew, a write asks again who it is.
+        let _ = self.asker.set(asker);
+    }
 }
 
 impl fmt::Debug for Head {
@@ -152,12 +178,7 @@ impl Call {
         let path = Canonical::of(parts.uri.path());
         Self {
             query: parts.uri.query().unwrap_or_default().to_owned(),
-            head: Arc::new(Head {
-                method: parts.method,
-                uri: parts.uri,
-                headers: parts.headers,
-                peer,
-            }),
+            head: Arc::new(Head::new(parts.method, parts.uri, parts.headers, peer)),
             route: "none",
             body,
             path,
@@ -218,6 +239,14 @@ impl Call {
     }
 }
 
+/// The token of a header `Authorization`
+/// ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)).
+pub fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.trim().split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
 /// The chunks of a body that is made while it is sent.
 pub type ReplyStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send + Sync>>;
 
@@ -246,6 +275,7 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body.
     pub body: Payload,
+    failure: Option<Box<str>>,
 }
 
 impl fmt::Debug for Reply {
@@ -263,6 +293,7 @@ impl Reply {
             status,
             headers: HeaderMap::new(),
             body: Payload::Bytes(Bytes::new()),
+            failure: None,
         }
     }
 
@@ -309,6 +340,17 @@ impl Reply {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
+    }
+
+    /// The same reply as that to a failure, told for the log without any value.
+    pub(crate) fn because(mut self, failure: String) -> Self {
+        self.failure = Some(failure.into());
+        self
+    }
+
+    /// Why it is a failure, for the log.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     /// The body of a reply that is not a stream.

@@ -149,12 +149,12 @@ where
             *request.uri_mut() = Uri::from_static("/");
         }
         // Filters copy what they extract; what is shared is not copied.
-        let head = Arc::new(Head {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: std::mem::take(request.headers_mut()),
-            peer: self.peer.clone(),
-        });
+        let head = Arc::new(Head::new(
+            request.method().clone(),
+            request.uri().clone(),
+            std::mem::take(request.headers_mut()),
+            self.peer.clone(),
+        ));
         request.extensions_mut().insert(head);
         Answer {
             reply: Box::pin(self.service.call(request)),

@@ -189,6 +189,21 @@ pub struct Answered {
 
 type Observer = Box<dyn Fn(Answered) + Send + Sync>;
 
+/// A request that the router itself refused.
+#[derive(Debug)]
+pub struct Refused {
+    /// The request before its body.
+    pub head: Arc<Head>,
+    /// The pattern of the route, when one was found.
+    pub pattern: Option<&'static str>,
+    /// The status of the reply.
+    pub status: StatusCode,
+    /// Why, in words.
+    pub reason: String,
+}
+
+type Recorder<S> = Box<dyn Fn(Arc<S>, Refused) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// The routes of a server over the state `S`.
 pub struct Router<S> {
     state: Arc<S>,
@@ -197,6 +212,7 @@ pub struct Router<S> {
     refuse: Refuse,
     limits: RequestLimits,
     observer: Option<Observer>,
+    recorder: Option<Recorder<S>>,
 }
 
 impl<S> fmt::Debug for Router<S> {
@@ -241,12 +257,22 @@ impl<S: Send + Sync + 'static> Router<S> {
             refuse,
             limits,
             observer: None,
+            recorder: None,
         })
     }
 
     /// The same router, telling `observer` of every request it answered.
     pub fn observed_by(mut self, observer: impl Fn(Answered) + Send + Sync + 'static) -> Self {
         self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// The same router, having `recorder` record what the router itself refuses, before the reply.
+    pub fn recorded_by(
+        mut self,
+        recorder: impl Fn(Arc<S>, Refused) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) -> Self {
+        self.recorder = Some(Box::new(recorder));
         self
     }
 
@@ -280,12 +306,8 @@ impl<S: Send + Sync + 'static> Router<S> {
     /// Answers one request, body in hand; for callers without a socket.
     pub async fn call(&self, request: http::Request<Bytes>, peer: Peer) -> Reply {
         let (parts, body) = request.into_parts();
-        let head = Arc::new(Head {
-            method: parts.method,
-            uri: parts.uri,
-            headers: parts.headers,
-            peer,
-        });
+        let head = Head::new(parts.method, parts.uri, parts.headers, peer);
+        let head = Arc::new(head);
         let body = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(body)]);
         self.answer(head, Some(body)).await
     }
@@ -302,10 +324,28 @@ impl<S: Send + Sync + 'static> Router<S> {
         let path = Canonical::of(head.uri.path());
         let (route, reply) = match self.find(&head.method, &path) {
             Ok((index, pattern)) => {
-                let reply = self.run(index, pattern, path, head, body, started).await;
+                let asked = Arc::clone(&head);
+                let ran = self.run(index, pattern, path, head, body, started).await;
+                let reply = match ran {
+                    Ok(reply) => reply,
+                    Err(refusal) => {
+                        let route = &self.routes[index];
+                        let reply = (self.refuse)(route.surface, refusal);
+                        self.record(asked, Some(route.pattern), &reply).await;
+                        reply
+                    }
+                };
                 (Some(index), reply)
             }
-            Err(unrouted) => (None, self.refuse_unrouted(&unrouted)),
+            Err(unrouted) => {
+                let reply = self.refuse_unrouted(&unrouted);
+                let pattern = match unrouted {
+                    Unrouted::Path(_) => None,
+                    Unrouted::Method(node) => Some(self.routes[node.methods[0].1].pattern),
+                };
+                self.record(head, pattern, &reply).await;
+                (None, reply)
+            }
         };
         if let Some(observe) = &self.observer {
             observe(Answered {
@@ -315,6 +355,19 @@ impl<S: Send + Sync + 'static> Router<S> {
             });
         }
         reply
+    }
+
+    async fn record(&self, head: Arc<Head>, pattern: Option<&'static str>, reply: &Reply) {
+        let Some(record) = &self.recorder else {
+            return;
+        };
+        let refused = Refused {
+            head,
+            pattern,
+            status: reply.status,
+            reason: reply.failure().unwrap_or_default().to_owned(),
+        };
+        record(Arc::clone(&self.state), refused).await;
     }
 
     /// The route for `method` and `path`, or why there is none.
@@ -350,7 +403,7 @@ impl<S: Send + Sync + 'static> Router<S> {
         head: Arc<Head>,
         body: Option<impl Stream<Item = Result<B, E>>>,
         started: Instant,
-    ) -> Reply
+    ) -> Result<Reply, Refusal>
     where
         B: Buf,
     {
@@ -362,8 +415,8 @@ impl<S: Send + Sync + 'static> Router<S> {
                 let read = read_body(&head.headers, body, self.limits.body);
                 match timeout_at(deadline, read).await {
                     Ok(Ok(body)) => body,
-                    Ok(Err(refusal)) => return (self.refuse)(route.surface, refusal),
-                    Err(_) => return (self.refuse)(route.surface, Refusal::BodyTimedOut),
+                    Ok(Err(refusal)) => return Err(refusal),
+                    Err(_) => return Err(Refusal::BodyTimedOut),
                 }
             }
         };
@@ -393,12 +446,12 @@ impl<S: Send + Sync + 'static> Router<S> {
                 .map(|joined| joined.ok().and_then(Result::ok))
         };
         let refusal = match outcome {
-            Ok(Some(reply)) => return reply,
+            Ok(Some(reply)) => return Ok(reply),
             Ok(None) => Refusal::Failed,
             Err(_) => Refusal::TimedOut,
         };
         tracing::error!(route = route.name, ?refusal, "no reply from the handler");
-        (self.refuse)(route.surface, refusal)
+        Err(refusal)
     }
 }
 

@@ -15,5 +15,6 @@ mod signed;
 mod store;
 mod throttle;
 mod token;
+mod variables;
 mod world;
 mod write;

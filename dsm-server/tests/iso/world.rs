@@ -16,7 +16,7 @@ use dsm_core::vault::{
     ApplicationFields, AuthorizationFields, Caller, ClientCredentials, Registry, SecretFields,
     Vault, VaultOptions,
 };
-use dsm_server::api::iso;
+use dsm_server::api::{iso, log};
 use dsm_server::app::App;
 use dsm_server::http::call::Peer;
 use dsm_server::http::client_ip::Forwarding;
@@ -103,7 +103,9 @@ impl World {
         let credentials = vault.reveal_credentials(&me, authorization).await;
         let app = Arc::new(App::new(vault.clone(), Forwarding::default()));
         let limits = RequestLimits::default();
-        let router = Router::new(app, iso::routes(), iso::refuse, limits).expect("a table");
+        let router = Router::new(app, iso::routes(), iso::refuse, limits)
+            .expect("a table")
+            .recorded_by(log::refused);
         let conformance = Conformance::with(openapi::document(router.routes()));
         Self {
             vault,

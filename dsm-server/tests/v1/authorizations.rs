@@ -312,3 +312,58 @@ async fn the_proof_is_explained_where_it_is_asked_for() {
     let refused = server.post(path, body).await;
     assert_eq!(refused.wrong(), ["method", "arn"]);
 }
+
+#[tokio::test]
+async fn all_are_grouped_by_application_and_pages_follow_each_other() {
+    let server = Server::start().await;
+    server.registries().await;
+    let mut made = Vec::new();
+    for name in ["one", "two", "three"] {
+        let body = json!({"name": name, "authentication_method": "oauth2"});
+        made.push(server.make("/applications", body).await["id"].clone());
+    }
+    // In turns, so that grouping is not the order of making; the last application has none.
+    for (application, name) in [(0, "a"), (1, "b"), (0, "c"), (1, "d"), (0, "e")] {
+        let path = format!(
+            "/applications/{}/authorizations",
+            made[application].as_str().expect("an id")
+        );
+        let mut body = authorization(&[]);
+        body["name"] = json!(name);
+        body["enabled"] = json!(name != "c");
+        server.make(&path, body).await;
+    }
+    let names = async |query: &str| {
+        let mut names = Vec::new();
+        let mut path = format!("/authorizations?{query}");
+        loop {
+            let page = server.get(&path).await;
+            assert_eq!(page.status, 200, "{page:?}");
+            for item in page.body["items"].as_array().expect("a list") {
+                names.push(item["name"].as_str().expect("a name").to_owned());
+            }
+            match page.body["next"].as_str() {
+                Some(next) => path = format!("/authorizations?{query}&after={next}"),
+                None => break names.concat(),
+            }
+        }
+    };
+    for limit in 1..=6 {
+        assert_eq!(
+            names(&format!("limit={limit}")).await,
+            "dbeca",
+            "{limit} at a time"
+        );
+    }
+    assert_eq!(names("limit=2&enabled=true").await, "dbea");
+    assert_eq!(names("limit=2&application=1").await, "eca");
+    assert_eq!(names("limit=2&application=3").await, "");
+    let whole = server.get("/authorizations?limit=5").await;
+    assert!(whole.body["next"].is_null(), "no empty page follows");
+    for wrong in ["1", "1-", "-1", "01-1", "1-1-1", "x-1"] {
+        server
+            .get(&format!("/authorizations?after={wrong}"))
+            .await
+            .problem(400);
+    }
+}

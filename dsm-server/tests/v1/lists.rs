@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use crate::support::Server;
 
 /// Every list, with the parameters it takes beside those of a page.
-const LISTS: [&str; 12] = [
+const LISTS: [&str; 14] = [
     "/environments",
     "/systems",
     "/engines",
@@ -16,6 +16,8 @@ const LISTS: [&str; 12] = [
     "/secrets/1/versions",
     "/secrets/1/errors",
     "/operators",
+    "/variables",
+    "/deploys",
 ];
 
 #[tokio::test]

@@ -18,4 +18,5 @@ mod secrets;
 #[path = "../common/store.rs"]
 mod store;
 mod support;
+mod variables;
 mod versions;

@@ -272,6 +272,49 @@ fn table() -> Vec<Row> {
             P::SecretsView,
         ),
         ("v1.audit.list", "GET", "/audit", none(), P::AuditView),
+        ("v1.api-logs.list", "GET", "/api-logs", none(), P::AuditView),
+        (
+            "v1.variables.list",
+            "GET",
+            "/variables",
+            none(),
+            P::VariablesView,
+        ),
+        (
+            "v1.variables.show",
+            "GET",
+            "/variables/1",
+            none(),
+            P::VariablesView,
+        ),
+        (
+            "v1.variables.review",
+            "PATCH",
+            "/variables/1",
+            json!({"status": "approved_manually"}),
+            P::VariablesWrite,
+        ),
+        (
+            "v1.variables.reveal",
+            "POST",
+            "/variables/1/reveal",
+            none(),
+            P::VariablesReveal,
+        ),
+        (
+            "v1.variables.delete",
+            "DELETE",
+            "/variables/1",
+            none(),
+            P::VariablesWrite,
+        ),
+        (
+            "v1.deploys.list",
+            "GET",
+            "/deploys",
+            none(),
+            P::VariablesView,
+        ),
         (
             "v1.operators.list",
             "GET",
@@ -417,6 +460,7 @@ async fn who_has_only_the_permission_is_let_through() {
             let sealing = json!({"encrypt_sensitive": true});
             server.patch("/authorizations/1", sealing).await;
         }
+        crate::variables::register(&server).await;
         let token = server.operator([row.4].into_iter().collect()).await;
         let status = status(&server, &row, &token).await;
         assert!(

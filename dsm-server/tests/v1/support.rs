@@ -10,7 +10,7 @@ use dsm_core::crypto::StaticKeys;
 use dsm_core::entropy::OsEntropy;
 use dsm_core::testing::ManualClock;
 use dsm_core::vault::{Caller, NewOperator, Vault};
-use dsm_server::api::v1;
+use dsm_server::api::{log, v1};
 use dsm_server::app::App;
 use dsm_server::http::call::Peer;
 use dsm_server::http::client_ip::{ForwardedHeader, Forwarding};
@@ -67,7 +67,8 @@ impl Server {
             client: 0,
         }));
         let router = Router::new(app, v1::routes(), v1::refuse, RequestLimits::default())
-            .expect("the table is consistent");
+            .expect("the table is consistent")
+            .recorded_by(log::refused);
         let conformance = Conformance::with(openapi::document(router.routes()));
         let mut server = Self {
             router,

@@ -43,9 +43,11 @@ impl Case<'_> {
         let pattern = self.row.path();
         match (self.surface, self.fault) {
             (Surface::V1, "absent" | "blind") => pattern.matches('{').count(),
-            (_, "absent") => {
-                usize::from(pattern.starts_with("/iso/sctm/secret/") || self.writes_secret())
-            }
+            (_, "absent") => usize::from(
+                pattern.starts_with("/iso/sctm/secret/")
+                    || self.writes_secret()
+                    || self.registers_variables(),
+            ),
             (_, "create" | "foreign" | "wider") => usize::from(self.registers()),
             _ => 1,
         }
@@ -58,6 +60,10 @@ impl Case<'_> {
 
     fn registers(&self) -> bool {
         self.row.method == "POST" && self.row.pattern == "/iso/dapp/application"
+    }
+
+    fn registers_variables(&self) -> bool {
+        self.row.pattern == "/iso/cicd/variables"
     }
 
     fn writes_secret(&self) -> bool {
@@ -189,17 +195,16 @@ impl Case<'_> {
         let of_application = |fields| vault.update_application(me, APPLICATION, fields, None);
         let of_authorization = |fields| vault.update_authorization(me, AUTHORIZATION, fields, None);
         match self.fault {
-            // The credentials show these, or the signature, or the identity.
-            "good" | "unknown" | "wrong" | "other" | "method" | "nobody" | "token" | "secret"
-            | "old" | "early" | "plain" | "version" | "missing" | "repeated" | "garbled"
-            | "no-host" | "sent-to" | "used" | "forged" | "unlisted" | "key" | "no-key"
-            | "host" | "service" | "body" | "unsigned" | "down" => {}
             "replaced" if self.method == AuthenticationMethod::OAuth2 => {
                 let overlap = Some(std::time::Duration::ZERO);
                 let rotated = vault.rotate_clients(me, AUTHORIZATION, overlap).await;
                 rotated.expect("new credentials");
             }
-            "replaced" => {}
+            // The credentials, the signature or the identity shows these.
+            "good" | "unknown" | "wrong" | "other" | "method" | "nobody" | "token" | "secret"
+            | "old" | "early" | "plain" | "version" | "missing" | "repeated" | "garbled"
+            | "no-host" | "sent-to" | "used" | "forged" | "unlisted" | "key" | "no-key"
+            | "host" | "service" | "body" | "unsigned" | "down" | "replaced" => {}
             "gone" => {
                 let revoked = vault.revoke_client(me, AUTHORIZATION, ClientId(1)).await;
                 revoked.expect("a revoked client");
@@ -289,6 +294,7 @@ impl Case<'_> {
                 let own = match self.row.pattern.split('/').nth(2) {
                     Some("dapp") => &["Application"][..],
                     Some("sctm") => &["Secret Management"],
+                    Some("cicd") => &["CI/CD"],
                     Some("oauth2") => &["Application", "CI/CD", "Secret Management"],
                     _ => panic!("which resource is {} of?", self.row.pattern),
                 };
@@ -313,6 +319,13 @@ impl Case<'_> {
 
     /// The request for an identity that no secret has.
     fn of_nothing(&self, mut ask: Ask) -> Ask {
+        if self.registers_variables() {
+            let mut fields = fields(&self.row.method, &self.row.pattern);
+            // The same of the secret db/none.
+            fields["map"] =
+                json!("eyJrZXlfdmFsdWUiOlt7Im5hbWUiOiJkYi9ub25lIiwiZmllbGRzIjpbIk5BTUUiXX1dfQ,,");
+            return ask.json(&fields);
+        }
         if self.writes_secret() {
             let mut fields = fields(&self.row.method, &self.row.pattern);
             fields["identity"] = json!("db/new");

@@ -86,10 +86,10 @@ pub(crate) async fn signed(world: &World, mut ask: Ask, fault: &str) -> Ask {
         let value = value.replace('+', "%2B").replace('=', "%3D");
         format!("{name}=\"{}\"", value.replace('/', "%2F"))
     };
+    let parameters: Vec<String> = protocol.iter().map(parameter).collect();
     let header = if fault == "garbled" {
         "OAuth oauth_consumer_key=, x".to_owned()
     } else {
-        let parameters: Vec<String> = protocol.iter().map(parameter).collect();
         format!("OAuth {}", parameters.join(", "))
     };
     ask = ask.header("authorization", &header);

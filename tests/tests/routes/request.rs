@@ -67,12 +67,19 @@ pub(crate) fn fields(method: &Method, pattern: &str) -> Value {
             | "/api/v1/secrets/{id}/disable"
             | "/api/v1/secrets/{id}/expire"
             | "/api/v1/secrets/{id}/versions/{n}/reveal"
-            | "/api/v1/secrets/{id}/versions/{n}/restore",
+            | "/api/v1/secrets/{id}/versions/{n}/restore"
+            | "/api/v1/variables/{id}/reveal",
         ) => Value::Null,
         ("POST", "/iso/dapp/application") => json!({
             "application": "caller", "system": "sys", "environment": "dev",
             "description": "changed",
         }),
+        // NAME=canary-new, and credentials of the secret db/main.
+        ("POST", "/iso/cicd/variables") => json!({
+            "env": "TkFNRT1jYW5hcnktbmV3",
+            "map": "eyJrZXlfdmFsdWUiOlt7Im5hbWUiOiJkYi9tYWluIiwiZmllbGRzIjpbIk5BTUUiXX1dfQ,,",
+        }),
+        ("PATCH", "/api/v1/variables/{id}") => json!({"status": "approved_manually"}),
         ("POST", "/iso/sctm/secret") => json!({"identity": "db/main", "data": data()}),
         ("POST", "/api/v1/applications") => {
             json!({"name": "new", "authentication_method": "oauth2"})

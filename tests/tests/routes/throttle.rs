@@ -48,7 +48,7 @@ async fn every_route_that_checks_a_credential_is_throttled() {
     let mut failed = Vec::new();
     for (number, (method, pattern, v1)) in (0_u32..).zip(&routes) {
         let method: Method = method.parse().expect("a method");
-        let from = |subnet: u32| IpAddr::V4(Ipv4Addr::from_bits(subnet << 24 | number));
+        let from = |network: u32| IpAddr::V4(Ipv4Addr::from_bits(network << 24 | number));
         let (here, elsewhere) = (from(10), from(11));
         let mut statuses = BTreeSet::new();
         for count in 0..ADDRESS {

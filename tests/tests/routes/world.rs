@@ -7,13 +7,15 @@ use dsm_core::access::{AuthenticationMethod, Origin, Permissions, SealingFormat}
 use dsm_core::crypto::StaticKeys;
 use dsm_core::entropy::OsEntropy;
 use dsm_core::id::{ApplicationId, AuthorizationId, SecretId};
+use dsm_core::pipeline::Assignments;
 use dsm_core::secret::SecretData;
 use dsm_core::store::{ChangeSet, Job, Kind, MemoryStore, Page, Query, Record, Store as _, Topic};
 use dsm_core::testing::{FakeSts, ManualClock};
 use dsm_core::vault::{
     ApplicationFields, AuthorizationFields, Caller, ClientCredentials, Credentials, NewOperator,
-    Registry, SecretFields, Vault,
+    Registry, SecretFields, VariableRegistration, Vault,
 };
+use dsm_server::api::log;
 use dsm_server::app::App;
 use dsm_server::health::Health;
 use dsm_server::http::call::Peer;
@@ -50,6 +52,7 @@ pub(crate) type State = (Vec<Record>, Vec<Job>);
 /// - secret 1, `db/main`, of two versions, attached to authorization 1; secret 2, `other`, attached
 ///   to authorization 2; secret 3, `idle`, disabled and attached to nobody;
 /// - a key that its client made, registered for authorization 1, which does not seal yet;
+/// - variable 1, `DB_PASSWORD`, and deploy 1 of authorization 1;
 /// - operator 1, who may do everything, and one entry at least in every registry.
 pub(crate) struct World {
     pub(crate) vault: Arc<Vault>,
@@ -91,7 +94,8 @@ impl World {
         let health = Health::new(Arc::clone(&vault), keys, None, Arc::default());
         let routes = serve::routes(&Arc::new(health));
         let router = Router::new(app, routes, serve::refuse, RequestLimits::default())
-            .expect("the table is consistent");
+            .expect("the table is consistent")
+            .recorded_by(log::refused);
         let world = Self {
             conformance: conformance(&router),
             vault,
@@ -159,6 +163,16 @@ impl World {
         registered.await.expect("a key");
         let disabled = vault.disable_secret(me, SecretId(3), None).await;
         disabled.expect("a disabled secret");
+        let variables = Assignments::parse("DB_PASSWORD=canary-variable");
+        let registration = VariableRegistration {
+            variables: variables.expect("a variable"),
+            ..VariableRegistration::default()
+        };
+        let token = self.token().await;
+        let client = vault.principal(&token, self.origin()).await;
+        let client = client.expect("a client");
+        let registered = vault.register_variables(&client, registration).await;
+        registered.expect("a variable");
         self.operator(Permissions::all()).await;
     }
 
@@ -242,7 +256,7 @@ impl World {
         let secret = credentials.client_secret.expose();
         let issued = self
             .vault
-            .authenticate(&credentials.client_id, secret, origin)
+            .authenticate(&credentials.client_id, secret, self.origin())
             .await;
         issued.expect("a token").token.expose().to_owned()
     }

@@ -108,6 +108,14 @@ impl Vault {
         Err(self.refuse_token(origin.ip, denial).await)
     }
 
+    /// Whose access token this is, if it is in force.
+    pub(crate) async fn client_of(&self, token: &str) -> Result<Option<Actor>, Error> {
+        let mac = self.records.keyring.token_mac(token.as_bytes());
+        let bearer = self.bearer(mac).await?;
+        let bearer = bearer.filter(|bearer| bearer.ended(self.clock.now()).is_none());
+        Ok(bearer.map(|bearer| bearer.behind.principal(Origin::default()).actor()))
+    }
+
     /// The same client with the policy as it is now, for a second try of what it was let in for:
     /// after [`Error::Stale`], never instead of a proof.
     ///

@@ -25,7 +25,8 @@ impl Vault {
         version: &Secret,
         sealed: Option<&[u8]>,
     ) -> Result<SecretData, Error> {
-        self.unseal_with(act.receipt(), id, version, sealed)
+        let receipt = act.receipt_of(ObjectKind::Secret, id);
+        self.unseal_with(receipt, id, version, sealed)
     }
 
     pub(crate) fn unseal_with(

@@ -22,7 +22,11 @@ impl Vault {
         revision: Revision,
         by: &str,
     ) -> Result<Stored<Secret>, Error> {
-        let Some((new, set)) = self.next_version(&act, old, revision, by).await? else {
+        let next = match self.next_version(&act, old, revision, by).await {
+            Ok(next) => next,
+            Err(error) => return Err(self.failed(&act, error).await),
+        };
+        let Some((new, set)) = next else {
             return Ok(old.clone());
         };
         self.commit(act, set).await?;

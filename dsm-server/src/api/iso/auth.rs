@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 
 use crate::api::status::Failure;
 use crate::app::{App, Proof};
-use crate::http::call::Call;
+use crate::http::call::{Call, bearer};
 use crate::http::signed;
 
 /// How often a write that lost a race is tried anew. These clients cannot say which revision they
@@ -51,7 +51,9 @@ pub(super) async fn principal(app: &App, call: &Call) -> Result<Principal, Failu
         let key = request.as_ref().ok();
         let key = key.and_then(|request| request.consumer_key().map(str::to_owned));
         let check = app.vault.signed_principal(request, origin.clone());
-        return Ok(app.check(&arrival, key.as_deref(), check).await?);
+        let principal = app.check(&arrival, key.as_deref(), check).await?;
+        call.head.identify(principal.actor());
+        return Ok(principal);
     }
     let check = async {
         match call.header(AUTHORIZATION).and_then(bearer) {
@@ -59,11 +61,7 @@ pub(super) async fn principal(app: &App, call: &Call) -> Result<Principal, Failu
             None => Err(app.vault.refuse_without_token(origin).await),
         }
     };
-    Ok(app.check(&arrival, None, check).await?)
-}
-
-fn bearer(header: &str) -> Option<&str> {
-    let (scheme, token) = header.trim().split_once(' ')?;
-    let token = token.trim_start();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    let principal = app.check(&arrival, None, check).await?;
+    call.head.identify(principal.actor());
+    Ok(principal)
 }

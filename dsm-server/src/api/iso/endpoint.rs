@@ -3,11 +3,13 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use http::{Method, StatusCode};
 use schemars::JsonSchema;
 
 use super::input::{Input, body_of};
 use super::reply::{Answer, Both, Nothing};
+use crate::api::log;
 use crate::api::status::Kind;
 use crate::app::App;
 use crate::http::call::{Call, Reply, Surface};
@@ -135,13 +137,18 @@ impl Endpoint {
         if self.pattern.contains('{') {
             self = self.fails(Kind::NotFound);
         }
+        let pattern = self.pattern;
         Route::new(
             self.method,
-            self.pattern,
+            pattern,
             Surface::Iso,
             self.name,
             self.operation,
-            handler,
+            move |app: Arc<App>, call: Call| {
+                let head = Arc::clone(&call.head);
+                let work: BoxFuture<'static, Reply> = Box::pin(handler(Arc::clone(&app), call));
+                log::logged(app, head, pattern, work)
+            },
         )
     }
 }

@@ -13,6 +13,7 @@ mod reply;
 mod secret;
 mod shape;
 mod token;
+mod variables;
 
 use http::StatusCode;
 
@@ -75,6 +76,14 @@ pub fn routes() -> Vec<Route<App>> {
         )
         .gives::<Nothing>(StatusCode::OK, "Done")
         .by(async |app, call| reply::answer(application::revoke(&app, &call).await)),
+        post(
+            "/iso/cicd/variables",
+            "iso_variables",
+            "Registers the variables of a pipeline, and makes secrets of those that are mapped",
+        )
+        .fields(variables::registration_of)
+        .gives::<Nothing>(StatusCode::OK, "Done")
+        .by(async |app, call| reply::answer(variables::register(&app, &call).await)),
         get(
             "/iso/sctm/secrets",
             "iso_secrets",

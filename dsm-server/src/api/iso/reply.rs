@@ -121,7 +121,8 @@ pub(super) fn failed_with(failure: &Failure, more: impl Serialize) -> Reply {
             more,
         },
     };
-    failure.kind.headers(Reply::json(status, &answer))
+    let reply = failure.kind.headers(Reply::json(status, &answer));
+    reply.because(failure.for_log())
 }
 
 /// A failure.

@@ -58,12 +58,12 @@ pub(super) fn routes() -> Vec<Route<App>> {
     ]
 }
 
-fn filter(query: &mut Query) -> AuditQuery {
+/// What is searched for.
+pub(super) fn filter(query: &mut Query) -> AuditQuery {
     let no_actor = "must be vault, unknown, claimed:<client id>, application:<id>, \
                     authorization:<id>, client:<id>, operator:<id> or operator:name:<name>";
     let no_object = "must be a kind of object, <kind>:<id> or <kind>:name:<name>";
     AuditQuery {
-        limit: query.limit(),
         after: query.parsed("after", Shape::text, NO_CURSOR, cursor),
         from: query.instant("from"),
         until: query.instant("until"),
@@ -84,6 +84,7 @@ fn filter(query: &mut Query) -> AuditQuery {
         ip: query.parsed("ip", ip_address, "must be an IP address", |text| {
             text.parse().ok().map(|ip: IpAddr| ip.to_canonical())
         }),
+        ..AuditQuery::newest(query.limit())
     }
 }
 

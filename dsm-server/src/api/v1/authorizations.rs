@@ -7,7 +7,7 @@ use dsm_core::id::{ApplicationId, AuthorizationId, SecretId};
 use dsm_core::store::Page;
 use dsm_core::time::Timestamp;
 use dsm_core::vault::{
-    AuthorizationFields, AuthorizationFilter, Listing, Registry, Stored, Vault,
+    AuthorizationFields, AuthorizationFilter, GroupCursor, Registry, Stored, Vault,
     WrittenAuthorization,
 };
 use http::StatusCode;
@@ -17,9 +17,9 @@ use serde_json::Value;
 
 use crate::api::status::Failure;
 use crate::api::v1::endpoint::{delete, get, patch, post, put};
-use crate::api::v1::query::{Query, in_query, page_of};
+use crate::api::v1::query::{NO_CURSOR, Query, in_query, page_of};
 use crate::api::v1::request::{Answer, Request};
-use crate::api::v1::view::Object;
+use crate::api::v1::view::{Named, Object};
 use crate::api::v1::{explain, input};
 use crate::app::App;
 use crate::http::call::Reply;
@@ -45,7 +45,7 @@ const SECRET: &str = "/api/v1/authorizations/{id}/secrets/{secret_id}";
 #[schemars(rename = "Authorization")]
 struct View {
     code: String,
-    application: ApplicationView,
+    application: Named<ApplicationId>,
     name: String,
     enabled: bool,
     revoked_at: Option<Timestamp>,
@@ -70,20 +70,12 @@ struct View {
     private_key: Option<String>,
 }
 
-/// Whose authorization it is.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "AuthorizationApplication")]
-struct ApplicationView {
-    id: ApplicationId,
-    name: String,
-}
-
 pub(super) fn routes() -> Vec<Route<App>> {
     vec![
         get(
             COLLECTION,
             "v1.authorizations.list",
-            "Lists the authorizations of all applications",
+            "Lists the authorizations of all applications, grouped by application",
         )
         .query(filter)
         .lists::<Object<View>>()
@@ -146,7 +138,10 @@ pub(super) fn routes() -> Vec<Route<App>> {
     ]
 }
 
-fn filter(query: &mut Query) -> (AuthorizationFilter, Page) {
+/// Which authorizations, from where on, and how many.
+type Asked = (AuthorizationFilter, Option<GroupCursor>, usize);
+
+fn filter(query: &mut Query) -> Asked {
     let filter = AuthorizationFilter {
         application: query.number("application").map(ApplicationId),
         system: query.text("system"),
@@ -155,16 +150,17 @@ fn filter(query: &mut Query) -> (AuthorizationFilter, Page) {
         created_from: query.instant("created_from"),
         created_until: query.instant("created_until"),
     };
-    (filter, query.page())
+    let after = query.parsed("after", Shape::text, NO_CURSOR, |text| text.parse().ok());
+    (filter, after, query.limit())
 }
 
-async fn list(request: Request, (filter, page): (AuthorizationFilter, Page)) -> Answer {
+async fn list(request: Request, (filter, after, limit): Asked) -> Answer {
     let vault = request.vault();
     let found = vault
-        .list_authorizations(&request.caller, filter, page)
+        .list_grouped_authorizations(&request.caller, filter, after, limit)
         .await
         .map_err(in_query)?;
-    page_of_views(vault, found).await
+    page_of_views(vault, &found.items, found.next.as_ref()).await
 }
 
 async fn list_of_application(request: Request, page: Page) -> Answer {
@@ -179,15 +175,19 @@ async fn list_of_application(request: Request, page: Page) -> Answer {
         .await?;
     // An application that is not there is no application without authorizations.
     vault.application_name(application).await?;
-    page_of_views(vault, found).await
+    page_of_views(vault, &found.items, found.next.as_ref()).await
 }
 
-async fn page_of_views(vault: &Vault, found: Listing<Stored<Authorization>>) -> Answer {
-    let mut items = Vec::with_capacity(found.items.len());
-    for stored in &found.items {
+async fn page_of_views(
+    vault: &Vault,
+    found: &[Stored<Authorization>],
+    next: Option<&impl ToString>,
+) -> Answer {
+    let mut items = Vec::with_capacity(found.len());
+    for stored in found {
         items.push(Object::of(stored, view(vault, stored).await?));
     }
-    Ok(page_of(items, found.next))
+    Ok(page_of(items, next.map(ToString::to_string)))
 }
 
 async fn create(request: Request, fields: AuthorizationFields) -> Answer {
@@ -296,7 +296,7 @@ async fn whole_view(vault: &Vault, stored: &Stored<Authorization>) -> Result<Vie
 
 async fn view(vault: &Vault, stored: &Stored<Authorization>) -> Result<View, Failure> {
     let authorization = &*stored.content;
-    let application = ApplicationView {
+    let application = Named {
         id: authorization.application,
         name: vault.application_name(authorization.application).await?,
     };

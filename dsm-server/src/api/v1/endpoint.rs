@@ -19,6 +19,7 @@ use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde_json::json;
 
+use crate::api::log;
 use crate::api::status::{Failure, Kind};
 use crate::api::v1::problem::{self, Problem};
 use crate::api::v1::query::{Items, Query, parameters_of};
@@ -279,16 +280,17 @@ impl<R> Endpoint<R> {
         if self.pattern.contains('{') {
             self = self.fails(Kind::NotFound);
         }
-        let conditional = self.conditional;
+        let (conditional, pattern) = (self.conditional, self.pattern);
         Route::new(
             self.method,
-            self.pattern,
+            pattern,
             Surface::V1,
             self.name,
             self.operation,
             move |app: Arc<App>, call: Call| {
                 let handle = handle.clone();
-                async move {
+                let (log, head) = (Arc::clone(&app), Arc::clone(&call.head));
+                log::logged(log, head, pattern, async move {
                     let given = call.headers().contains_key(IF_MATCH);
                     let answer = async {
                         let request = Request::of(app, call, conditional).await?;
@@ -301,7 +303,7 @@ impl<R> Endpoint<R> {
                             unconditional(failure)
                         })
                     })
-                }
+                })
             },
         )
     }

@@ -4,6 +4,7 @@
 //! refuses what nobody knows, the handler turns that into a command for the vault, and what the
 //! vault gives back becomes an object with its stamps or a problem document.
 
+mod api_logs;
 mod applications;
 mod audit;
 mod authorizations;
@@ -19,6 +20,7 @@ mod query;
 mod registries;
 mod request;
 mod secrets;
+mod variables;
 mod versions;
 mod view;
 
@@ -36,7 +38,9 @@ pub fn routes() -> Vec<Route<App>> {
     routes.extend(clients::routes());
     routes.extend(secrets::routes());
     routes.extend(versions::routes());
+    routes.extend(variables::routes());
     routes.extend(operators::routes());
     routes.extend(audit::routes());
+    routes.extend(api_logs::routes());
     routes
 }

@@ -50,7 +50,7 @@ pub(super) fn reply(failure: &Failure) -> Reply {
         errors: failure.fields.iter().map(Wrong::from).collect(),
     };
     let reply = Reply::json_as(status, PROBLEM, &problem);
-    failure.kind.headers(reply)
+    failure.kind.headers(reply).because(failure.for_log())
 }
 
 /// A request that cannot be read, by the parameters or headers that are wrong.

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::api::status::{Failure, Kind};
 use crate::api::v1::problem::malformed;
 use crate::app::{App, Proof};
-use crate::http::call::{Call, Reply};
+use crate::http::call::{Call, Reply, bearer};
 use crate::http::fields::{BodyError, FieldReader};
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -51,8 +51,10 @@ impl Request {
         let operation = Operation::UseOperatorToken;
         let arrival = app.arrive(&call, operation, Proof::Header).await?;
         let ip = arrival.origin().ip;
-        let check = app.vault.authenticate_operator(bearer(&call), ip);
+        let token = call.header(AUTHORIZATION).and_then(bearer);
+        let check = app.vault.authenticate_operator(token, ip);
         let operator = app.check(&arrival, None, check).await?;
+        call.head.identify(operator.actor());
         let caller = Caller {
             operator,
             ip,
@@ -64,6 +66,11 @@ impl Request {
             app,
             call,
         })
+    }
+
+    /// The header `name` when it is sent once and is visible ASCII.
+    pub(super) fn header(&self, name: HeaderName) -> Option<&str> {
+        self.call.header(name)
     }
 
     /// The query string.
@@ -135,13 +142,6 @@ fn expected(call: &Call, conditional: bool) -> Result<Option<u64>, Failure> {
         // Rather than to pass over it.
         Err(wrong("is not supported for this request"))
     }
-}
-
-/// The token of [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1).
-fn bearer(call: &Call) -> Option<&str> {
-    let (scheme, token) = call.header(AUTHORIZATION)?.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("Bearer") && !token.is_empty()).then_some(token)
 }
 
 /// The key under which a POST is done once, with a digest of the request.

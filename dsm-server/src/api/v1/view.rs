@@ -31,6 +31,14 @@ impl<T: Entity> From<&Stored<T>> for Stamps {
     }
 }
 
+/// Another object that one refers to.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Named{I}")]
+pub(super) struct Named<I> {
+    pub(super) id: I,
+    pub(super) name: String,
+}
+
 /// An object with its id and stamps.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "{V}")]

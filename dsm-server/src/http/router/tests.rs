@@ -244,12 +244,9 @@ async fn a_panic_is_an_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_ends_is_given_up() {
     let router = router();
-    let head = Arc::new(super::Head {
-        method: Method::POST,
-        uri: "/iso/oauth2/token".parse().expect("a path"),
-        headers: HeaderMap::new(),
-        peer: peer(),
-    });
+    let uri = "/iso/oauth2/token".parse().expect("a path");
+    let head = super::Head::new(Method::POST, uri, HeaderMap::new(), peer());
+    let head = Arc::new(head);
     let never = futures_util::stream::once(pending::<Result<Bytes, ()>>());
     let reply = router.answer(head, Some(never)).await;
     assert_eq!(reply.status, StatusCode::REQUEST_TIMEOUT);
