@@ -428,21 +428,18 @@ async fn a_client_that_signs_is_bound_to_its_policy_like_others() {
 
 #[tokio::test]
 async fn a_write_that_lost_a_race_is_not_taken_for_a_replay() {
-    let signer = std::sync::Arc::new(Signer::new().await);
-    let writes = (0..8).map(|number: u8| {
-        let signer = std::sync::Arc::clone(&signer);
-        async move {
-            let nonce = number.to_string();
-            let form = [("identity", "signed/c"), ("name", nonce.as_str())];
-            let ask = Ask {
-                method: Method::POST,
-                path: "/iso/sctm/secret",
-                form: &form,
-                nonce: &nonce,
-                ..Ask::default()
-            };
-            signer.send(&ask).await.status
-        }
+    let signer = &Signer::new().await;
+    let writes = (0..8).map(|number: u8| async move {
+        let nonce = number.to_string();
+        let form = [("identity", "signed/c"), ("name", nonce.as_str())];
+        let ask = Ask {
+            method: Method::POST,
+            path: "/iso/sctm/secret",
+            form: &form,
+            nonce: &nonce,
+            ..Ask::default()
+        };
+        signer.send(&ask).await.status
     });
     for status in futures_util::future::join_all(writes).await {
         assert!(status.is_success(), "{status}");
