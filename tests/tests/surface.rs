@@ -7,7 +7,6 @@ mod conformance;
 mod exchange;
 #[path = "routes/request.rs"]
 mod request;
-#[allow(dead_code, reason = "the table of requests uses the rest")]
 #[path = "routes/world.rs"]
 #[allow(dead_code, reason = "the table of requests uses the rest")]
 mod world;
