@@ -207,7 +207,7 @@ async fn an_endpoint_that_hangs_is_given_up_after_ten_seconds() {
     let started = Instant::now();
     let silent = |stream: TcpStream| async move {
         let _held = stream;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     unavailable(ask(silent).await.0, "10 s");
     assert_eq!(started.elapsed().as_secs(), 10);
