@@ -111,12 +111,6 @@ rules! {
 }
 
 impl Rule {
-    /// Whether it is about the proof of who asks, and not about what they may do.
-    pub fn is_of_proof(self) -> bool {
-        let of_operator = matches!(self, Self::OperatorRevoked | Self::OperatorExpired);
-        !of_operator && self.class(None) == DenialClass::Unauthenticated
-    }
-
     /// What its failure amounts to for who asked, by what they asked for; an operator's call has
     /// no action.
     ///
