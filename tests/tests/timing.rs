@@ -2,6 +2,7 @@
 //!
 //! `DSM_REQUESTS` says how many of each are timed. Only a campaign times enough of them to judge, so
 //! only then the statistic is asserted.
+#![allow(clippy::print_stdout, reason = "what a run was")]
 
 use std::time::{Duration, Instant};
 
