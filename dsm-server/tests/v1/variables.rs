@@ -14,7 +14,9 @@ pub(crate) async fn register(server: &Server) {
     let key = vault
         .reveal_credentials(&me, 1.into())
         .await
-        .expect("credentials");
+        .expect("credentials")
+        .into_oauth2()
+        .expect("a client id and secret");
     let origin = Origin {
         ip: "192.0.2.1".parse().ok(),
         ..Origin::default()

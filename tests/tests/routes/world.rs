@@ -252,7 +252,6 @@ impl World {
     /// An access token of the calling authorization.
     pub(crate) async fn token(&self) -> String {
         let credentials = self.credentials(AUTHORIZATION).await;
-        let origin = self.origin();
         let secret = credentials.client_secret.expose();
         let issued = self
             .vault
