@@ -8,7 +8,7 @@ use dsm_core::crypto::KeyFile;
 use dsm_core::crypto::sealing::{KeyPair, PrivateKey};
 use dsm_core::entropy::OsEntropy;
 use dsm_core::secret::{
-    AccessKey, CloudProvider, Credential, KeyValue, OutputValue, SecretData, SshKey,
+    AccessKey, CloudProvider, Credential, KeyValue, OutputMap, OutputValue, SecretData, SshKey,
 };
 use dsm_core::store::{ChangeSet, Kind, MemoryStore, RecordKey, Store};
 use dsm_core::vault::{
@@ -101,7 +101,7 @@ async fn attached(f: &Fixture, name: &str, data: SecretData) {
 /// Which fields are sealed, and what they hold.
 fn opened(secret: &OpenedSecret, format: SealingFormat, key: &PrivateKey) -> Vec<(String, String)> {
     let mut sealed = Vec::new();
-    for (name, value) in secret.data.iter().flat_map(|map| map.iter()) {
+    for (name, value) in secret.data.iter().flat_map(OutputMap::iter) {
         match value {
             OutputValue::Sealed(text) => {
                 let opened = key.open(format, text).unwrap();

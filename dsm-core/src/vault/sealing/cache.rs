@@ -107,6 +107,7 @@ mod tests {
         tag: [1; 16],
     };
 
+    #[allow(clippy::unnecessary_wraps, reason = "it is what is kept")]
     fn values(length: usize) -> Kept {
         Ok([Arc::from("x".repeat(length))].into())
     }
