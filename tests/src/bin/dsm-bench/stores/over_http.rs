@@ -23,28 +23,25 @@ pub(crate) async fn row(
     let data = tempfile::tempdir()?;
     let server = start(depot, backend, filled.count, data.path())?;
     let clients = plan.clients;
-    let (remembered, not_remembered) = match backend {
+    let (remembered, not_remembered) = if backend == Backend::Memory {
         // It has what the server made in it and no more.
-        Backend::Memory => {
-            let token = server.token().await?;
-            let one = read(&token, &server.printed.identity);
-            let remembered = turn(server.addr(), move || Arc::clone(&one), clients, plan.turn);
-            (remembered.await?, None)
-        }
-        _ => {
-            let token = token(&server, filled).await?;
-            let identities = Arc::clone(&filled.identities);
-            let one = read(&token, identities[0].as_str());
-            let remembered = turn(server.addr(), move || Arc::clone(&one), clients, plan.turn);
-            let remembered = remembered.await?;
-            let place = Arc::new(AtomicUsize::new(1));
-            let each = move || {
-                let place = place.fetch_add(1, Ordering::Relaxed);
-                read(&token, identities[place % identities.len()].as_str())
-            };
-            let not_remembered = turn(server.addr(), each, clients, plan.turn).await?;
-            (remembered, Some(not_remembered))
-        }
+        let token = server.token().await?;
+        let one = read(&token, &server.printed.identity);
+        let remembered = turn(server.addr(), move || Arc::clone(&one), clients, plan.turn);
+        (remembered.await?, None)
+    } else {
+        let token = token(&server, filled).await?;
+        let identities = Arc::clone(&filled.identities);
+        let one = read(&token, identities[0].as_str());
+        let remembered = turn(server.addr(), move || Arc::clone(&one), clients, plan.turn);
+        let remembered = remembered.await?;
+        let place = Arc::new(AtomicUsize::new(1));
+        let each = move || {
+            let place = place.fetch_add(1, Ordering::Relaxed);
+            read(&token, identities[place % identities.len()].as_str())
+        };
+        let not_remembered = turn(server.addr(), each, clients, plan.turn).await?;
+        (remembered, Some(not_remembered))
     };
     server.stop()?;
     let told = |turn: &Turn| {
