@@ -23,7 +23,7 @@ pub(crate) async fn row(
     let data = tempfile::tempdir()?;
     let server = start(depot, backend, filled.count, data.path())?;
     let clients = plan.clients;
-    let (remembered, not_remembered) = if let Backend::Memory = backend {
+    let (remembered, not_remembered) = if backend == Backend::Memory {
         // It has what the server made in it and no more.
         let token = server.token().await?;
         let one = read(&token, &server.printed.identity);
