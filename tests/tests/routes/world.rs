@@ -52,7 +52,7 @@ pub(crate) type State = (Vec<Record>, Vec<Job>);
 /// - secret 1, `db/main`, of two versions, attached to authorization 1; secret 2, `other`, attached
 ///   to authorization 2; secret 3, `idle`, disabled and attached to nobody;
 /// - a key that its client made, registered for authorization 1, which does not seal yet;
-/// - variable 1, `DB_PASSWORD`, and deploy 1 of authorization 1;
+/// - variable 1, `DB_PASSWORD`, and deploy 1 of authorization 1, if it has tokens;
 /// - operator 1, who may do everything, and one entry at least in every registry.
 pub(crate) struct World {
     pub(crate) vault: Arc<Vault>,
@@ -163,17 +163,23 @@ impl World {
         registered.await.expect("a key");
         let disabled = vault.disable_secret(me, SecretId(3), None).await;
         disabled.expect("a disabled secret");
+        if method == AuthenticationMethod::OAuth2 {
+            self.register_variable().await;
+        }
+        self.operator(Permissions::all()).await;
+    }
+
+    async fn register_variable(&self) {
         let variables = Assignments::parse("DB_PASSWORD=canary-variable");
         let registration = VariableRegistration {
             variables: variables.expect("a variable"),
             ..VariableRegistration::default()
         };
         let token = self.token().await;
-        let client = vault.principal(&token, self.origin()).await;
+        let client = self.vault.principal(&token, self.origin()).await;
         let client = client.expect("a client");
-        let registered = vault.register_variables(&client, registration).await;
+        let registered = self.vault.register_variables(&client, registration).await;
         registered.expect("a variable");
-        self.operator(Permissions::all()).await;
     }
 
     /// Has the calling authorization seal what is sensitive.
