@@ -214,6 +214,8 @@ fn the_tables_have_every_rule_in_order() {
             "aws_arn",
             "unique_key",
             "operator_token",
+            "origin",
+            "throttle",
         ]
     );
     assert_eq!(serde_json::to_string(&Rule::Ip).unwrap(), "\"ip\"");
