@@ -186,7 +186,10 @@ impl World {
         let path = "/api/v1/audit?outcome=denied&limit=1";
         let mut newest = Value::Null;
         for _ in 0..500 {
-            newest = self.operator.get(path).await["items"][0].take();
+            newest = self.operator.get(path).await["items"]
+                .get(0)
+                .cloned()
+                .unwrap_or_default();
             if newest["outcome"]["rule"] == rule {
                 return;
             }

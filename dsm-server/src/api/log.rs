@@ -68,6 +68,8 @@ async fn record(
     let actor = match (&first, head.asker()) {
         (Some(first), _) => first.event.actor.clone(),
         (None, Some(asker)) => asker.clone(),
+        // The store that would be asked is what failed, or slow: nobody waits for it twice.
+        (None, None) if status.is_server_error() => Actor::Unknown { claimed: None },
         (None, None) => {
             let mut sent = head.headers.get_all(AUTHORIZATION).iter();
             match (

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use dsm_core::audit::{
     Actor, ActorFilter, AuditQuery, Cursor, FieldChange, Found, ObjectFilter, ObjectKind,
-    ObjectRef, Operation, Outcome, OutcomeFilter,
+    ObjectRef, Operation, Outcome, OutcomeFilter, Part,
 };
 use dsm_core::time::Timestamp;
 use schemars::JsonSchema;
@@ -33,6 +33,9 @@ struct View<'a> {
     object: Option<ObjectView<'a>>,
     outcome: &'a Outcome,
     changes: &'a [FieldChange],
+    /// Set where the entry says no more than with which status a request was answered: it is then
+    /// no operation beside the one that it names.
+    answered: Option<u16>,
 }
 
 /// What an entry is about.
@@ -124,6 +127,10 @@ fn view(found: &Found) -> View<'_> {
         object: event.object.as_ref().map(object_view),
         outcome: &event.outcome,
         changes: &event.changes,
+        answered: match event.part {
+            Some(Part::Answer { status, .. }) => Some(status),
+            Some(Part::Also) | None => None,
+        },
     }
 }
 
