@@ -415,6 +415,7 @@ fn typed(method: &Method, pattern: &str) -> Vec<(&'static str, Takes)> {
             ("allowed_http_referers", Texts),
             ("certificate_fingerprint", Text),
         ],
+        (_, "/iso/cicd/variables") => vec![("env", Text), ("map", Text)],
         (_, "/iso/sctm/secret") => vec![
             ("identity", Text),
             ("name", Text),
@@ -443,6 +444,7 @@ fn typed(method: &Method, pattern: &str) -> Vec<(&'static str, Takes)> {
         ("POST", "authorizations/{id}/clients/rotate") => vec![("overlap_seconds", Number)],
         ("POST", "secrets") => [&[("identity", Text)][..], &secret[..]].concat(),
         ("PATCH", "secrets/{id}") => secret.into(),
+        ("PATCH", "variables/{id}") => vec![("status", Text), ("enabled", Flag)],
         ("POST", "operators") => vec![
             ("name", Text),
             ("permissions", Texts),
@@ -470,7 +472,8 @@ fn typed(method: &Method, pattern: &str) -> Vec<(&'static str, Takes)> {
             | "secrets/{id}/disable"
             | "secrets/{id}/expire"
             | "secrets/{id}/versions/{n}/reveal"
-            | "secrets/{id}/versions/{n}/restore",
+            | "secrets/{id}/versions/{n}/restore"
+            | "variables/{id}/reveal",
         ) => Vec::new(),
         _ => panic!("which fields has {method} {pattern}?"),
     }
