@@ -171,8 +171,8 @@ async fn plain_text_gets_no_answer_and_silence_ends_in_time() {
         assert!(rest.is_empty());
     })
     .await;
-    assert_eq!(server.tls.failed_handshakes(), 3);
     server.until_free().await;
+    assert_eq!(server.tls.failed_handshakes(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,6 +231,8 @@ async fn a_certificate_is_shown_by_those_who_have_one() {
         assert_eq!(ask_as(&at[1], None), None);
     })
     .await;
+    optional.until_free().await;
+    required.until_free().await;
     assert_eq!(optional.tls.failed_handshakes(), 2);
     assert_eq!(required.tls.failed_handshakes(), 3);
 }
