@@ -31,6 +31,7 @@ async fn an_entry_says_who_did_what_to_what() {
         "ip": "127.0.0.1", "operation": "secret.update",
         "object": {"kind": "secret", "id": "1", "name": "db/main", "version": 2},
         "outcome": {"result": "allowed"},
+        "answered": null,
         "changes": [
             {"field": "description", "to": "new"},
             {"field": "data.key_value"},
