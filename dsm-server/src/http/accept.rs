@@ -73,8 +73,8 @@ impl fmt::Debug for Running {
 
 /// Serves `filter` over HTTP/1.1 to the connections of `listener`, which is plain without `tls`.
 ///
-/// The filter finds the [`Head`] in the request's extensions. No error of a single connection or
-/// of accepting one ends the server.
+/// The filter finds the [`Head`](crate::http::call::Head) in the request's extensions. No error of a
+/// single connection or of accepting one ends the server.
 ///
 /// # Errors
 ///
