@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use self::example::Example;
 use super::{Failure, init, opening, serve, terminal};
 use crate::config::{Config, DEFAULT_LISTEN, Flags};
+use crate::http::accept;
 use crate::serve::{Served, Server};
 
 #[derive(Debug, Args)]
@@ -49,7 +50,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let vault = Arc::clone(&served.vault);
     let started = async {
         let example = example::find_or_make(&vault).await?;
-        let listener = bind(&config, arguments.flags.listen.is_none()).await?;
+        let listener = bind(&config, arguments.flags.listen.is_none())?;
         let server = serve::start(&config, served, listener)?;
         announce(&server, &example, &config, arguments.json)?;
         Ok(server)
@@ -102,14 +103,14 @@ async fn in_memory(config: &Config) -> Result<Served, Failure> {
 }
 
 /// The configured port, or a free one when it is the default's and taken.
-async fn bind(config: &Config, is_default: bool) -> Result<TcpListener, Failure> {
-    let mut bound = TcpListener::bind(config.listen).await;
+fn bind(config: &Config, is_default: bool) -> Result<TcpListener, Failure> {
+    let mut bound = accept::listen(config.listen);
     if let Err(error) = &bound
         && error.kind() == io::ErrorKind::AddrInUse
         && is_default
         && config.listen == DEFAULT_LISTEN
     {
-        bound = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await;
+        bound = accept::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     }
     bound.map_err(|error| serve::cannot_listen(config, &error))
 }

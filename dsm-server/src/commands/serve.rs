@@ -10,6 +10,7 @@ use super::opening::{self, Purpose};
 use super::{Failure, exit, terminal};
 use crate::config::{Config, Flags};
 use crate::hardening;
+use crate::http::accept;
 use crate::serve::{Served, Server, Signals};
 
 #[derive(Debug, Args)]
@@ -40,7 +41,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     let vault = Arc::clone(&served.vault);
     let started = async {
-        let listener = bind(&config).await?;
+        let listener = bind(&config)?;
         start(&config, served, listener)
     };
     match started.await {
@@ -82,9 +83,8 @@ pub(super) async fn open(config: &Config) -> Result<Served, Failure> {
     }
 }
 
-async fn bind(config: &Config) -> Result<TcpListener, Failure> {
-    let listener = TcpListener::bind(config.listen).await;
-    listener.map_err(|error| cannot_listen(config, &error))
+fn bind(config: &Config) -> Result<TcpListener, Failure> {
+    accept::listen(config.listen).map_err(|error| cannot_listen(config, &error))
 }
 
 pub(super) fn cannot_listen(config: &Config, error: &std::io::Error) -> Failure {

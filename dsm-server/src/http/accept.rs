@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -69,6 +69,26 @@ impl fmt::Debug for Running {
             .field("addr", &self.addr)
             .finish_non_exhaustive()
     }
+}
+
+/// How many connections may wait in the system's queue. With less, those of a burst are forgotten there,
+/// and their clients believe that they are connected.
+const BACKLOG: u32 = 4_096;
+
+/// Listens at `addr`.
+///
+/// # Errors
+///
+/// When the address is in use or not of this machine.
+pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A server that was stopped may be started again at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves `filter` over HTTP/1.1 to the connections of `listener`, which is plain without `tls`.
