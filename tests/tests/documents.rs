@@ -225,6 +225,7 @@ fn every_test_that_the_threat_model_names_exists() {
     let mut sources = String::new();
     for folder in [
         "dsm-core",
+        "dsm-providers",
         "dsm-server",
         "dsm-store-postgres",
         "dsm-store-redis",

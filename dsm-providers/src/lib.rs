@@ -1,0 +1,38 @@
+//! Systems whose credentials `dsm-core` manages, one module for each, behind a feature of its name.
+//!
+//! | feature | name of the provider | passwords | keys | accounts |
+//! |---|---|---|---|---|
+//!
+//! [`all`] has those that are compiled in. Each is an ordinary
+//! [`Provider`](dsm_core::provider::Provider) and can be handed to a vault by itself.
+//!
+//! # Where a target is
+//!
+//! An address is `host:port`; the port may be left out. A name is resolved once for each call; every
+//! address that it stands for has to pass [`check_address`](dsm_core::provider::check_address), and
+//! the connection is made to one of those and to no other.
+//!
+//! # Encryption
+//!
+//! The option `tls` is `verify-full` (the certificate has to be good for the name in the address) or
+//! `off`. It is `verify-full` unless the address is `localhost` or one of this machine's loopback
+//! addresses. `tls_ca` has the certificates to trust, as PEM text, in place of those of the system.
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "tls")]
+#[allow(dead_code, reason = "not every provider uses all of it")]
+mod options;
+#[cfg(feature = "tls")]
+#[allow(dead_code, reason = "not every provider uses all of it")]
+mod place;
+#[cfg(feature = "tls")]
+#[allow(dead_code, reason = "not every provider uses all of it")]
+mod tls;
+
+use dsm_core::provider::Providers;
+
+/// Every provider that is compiled in, by the name under which targets choose it.
+pub fn all() -> Providers {
+    Providers::default()
+}
