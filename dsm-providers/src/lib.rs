@@ -2,6 +2,10 @@
 //!
 //! | feature | name of the provider | passwords | keys | accounts |
 //! |---|---|---|---|---|
+//! | `aws-iam` | `aws_iam` | | two at a time, made by AWS | |
+//! | `rabbitmq` | `rabbitmq` | yes | | yes |
+//! | `ssh` | `ssh` | yes | made here | yes |
+//! | `webhook` | `webhook` | yes | made there | yes |
 //!
 //! [`all`] has those that are compiled in. Each is an ordinary
 //! [`Provider`](dsm_core::provider::Provider) and can be handed to a vault by itself.
@@ -20,19 +24,41 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "aws-iam")]
+pub mod aws_iam;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(any(feature = "ssh", feature = "tls"))]
 #[allow(dead_code, reason = "not every provider uses all of it")]
 mod options;
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "ssh", feature = "tls"))]
 #[allow(dead_code, reason = "not every provider uses all of it")]
 mod place;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
+#[cfg(feature = "ssh")]
+pub mod ssh;
 #[cfg(feature = "tls")]
 #[allow(dead_code, reason = "not every provider uses all of it")]
 mod tls;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 
 use dsm_core::provider::Providers;
 
 /// Every provider that is compiled in, by the name under which targets choose it.
 pub fn all() -> Providers {
-    Providers::default()
+    let providers = Providers::default();
+    #[cfg(feature = "aws-iam")]
+    let providers = providers.with("aws_iam", std::sync::Arc::new(aws_iam::AwsIam::default()));
+    #[cfg(feature = "rabbitmq")]
+    let providers = providers.with(
+        "rabbitmq",
+        std::sync::Arc::new(rabbitmq::RabbitMq::default()),
+    );
+    #[cfg(feature = "ssh")]
+    let providers = providers.with("ssh", std::sync::Arc::new(ssh::Ssh));
+    #[cfg(feature = "webhook")]
+    let providers = providers.with("webhook", std::sync::Arc::new(webhook::Webhook::default()));
+    providers
 }

@@ -89,14 +89,13 @@ impl Place {
     /// reached at.
     pub(crate) async fn resolve(&self, usual: u16) -> Result<Vec<SocketAddr>, ProviderError> {
         let port = self.port_or(usual);
-        let found = match self.host.parse::<IpAddr>() {
-            Ok(address) => vec![SocketAddr::new(address, port)],
-            Err(_) => {
-                let found = tokio::net::lookup_host((self.host.as_str(), port)).await;
-                found
-                    .map_err(|error| self.unreachable(&error.to_string()))?
-                    .collect()
-            }
+        let found: Vec<SocketAddr> = if let Ok(address) = self.host.parse::<IpAddr>() {
+            vec![SocketAddr::new(address, port)]
+        } else {
+            let found = tokio::net::lookup_host((self.host.as_str(), port)).await;
+            found
+                .map_err(|error| self.unreachable(&error.to_string()))?
+                .collect()
         };
         if found.is_empty() {
             return Err(self.unreachable("it has no address"));

@@ -2,10 +2,14 @@
 //! data in a temporary folder, gone when its handle is dropped; and what else of other people's
 //! programs they check against.
 
+mod kept;
+pub mod moto;
 pub mod postgres;
 pub mod proxy;
 pub mod python;
+pub mod rabbitmq;
 pub mod redis;
+pub mod sshd;
 
 /// Whether what a test needs is there. When it is not, one line says what to install, and under CI
 /// that is a failure.

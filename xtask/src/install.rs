@@ -3,9 +3,11 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use dsm_test_servers::postgres::Postgres;
 use dsm_test_servers::python;
+use dsm_test_servers::rabbitmq::RabbitMq;
 use dsm_test_servers::redis::Redis;
 
 use crate::Failure;
@@ -89,6 +91,14 @@ const PROGRAMS: &[Programs] = &[
     Programs {
         are_there: || Redis::available().is_ok(),
         packages: &["redis-server", "redis-tools"],
+    },
+    Programs {
+        are_there: || RabbitMq::available().is_ok(),
+        packages: &["rabbitmq-server"],
+    },
+    Programs {
+        are_there: || Path::new("/usr/sbin/sshd").exists(),
+        packages: &["openssh-server", "openssh-client"],
     },
     Programs {
         are_there: || program("openssl").args(["version"]).succeeds(),

@@ -51,11 +51,12 @@ pub trait ProviderFixture: Send + Sync {
 }
 
 /// Stamps one test for each case of the suite; `$make` is an asynchronous function that gives a
-/// fresh [`ProviderFixture`](crate::testing::provider::ProviderFixture).
+/// fresh [`ProviderFixture`](crate::testing::provider::ProviderFixture). `if $there` in front of it says
+/// whether there is what a fixture needs: without it nothing is done.
 #[macro_export]
 macro_rules! provider_conformance {
-    ($make:expr) => {
-        $crate::provider_conformance!(@stamp $make, [
+    (if $there:expr, $make:expr) => {
+        $crate::provider_conformance!(@stamp $there, $make, [
             the_target_is_tested,
             a_wrong_admin_credential_is_told,
             what_is_not_there_is_unavailable,
@@ -76,13 +77,19 @@ macro_rules! provider_conformance {
             accounts_are_listed_by_prefix,
         ]);
     };
-    (@stamp $make:expr, [$($case:ident,)+]) => {$(
+    (@stamp $there:expr, $make:expr, [$($case:ident,)+]) => {$(
         #[tokio::test]
         async fn $case() {
+            if !$there {
+                return;
+            }
             let fixture = ($make)().await;
             $crate::testing::provider::$case(&fixture).await;
         }
     )+};
+    ($make:expr) => {
+        $crate::provider_conformance!(if true, $make);
+    };
 }
 
 /// The target with an admin credential that proves nothing.

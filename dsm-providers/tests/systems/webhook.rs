@@ -1,0 +1,148 @@
+//! Signed requests to a receiver.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dsm_core::provider::{Options, Provider, ProviderError, Target};
+use dsm_core::secret::SecretText;
+use dsm_core::testing::provider::{FakeCall, Fault, ProviderFixture};
+use dsm_providers::webhook::Webhook;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::receiver::{KEY, NAME, PATH, Receiver};
+use crate::{NOWHERE, target};
+
+dsm_core::provider_conformance!(|| async { Hook(Receiver::start().await) });
+
+struct Hook(Receiver);
+
+fn at(address: &str) -> Target {
+    target(address, &[("path", PATH)], NAME, KEY)
+}
+
+#[async_trait]
+impl ProviderFixture for Hook {
+    fn provider(&self) -> Arc<dyn Provider> {
+        Arc::new(Webhook::default())
+    }
+
+    fn target(&self) -> Target {
+        at(&self.0.address.to_string())
+    }
+
+    fn nowhere(&self) -> Target {
+        at(NOWHERE)
+    }
+
+    async fn make_account(&self, name: &str, password: &SecretText) {
+        // One that is there keeps its keys.
+        if !self.0.fake.accepts(name, password.expose()) {
+            self.0.fake.add_account(name, password.expose());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_receiver_says_is_what_is_known() {
+    let hook = Hook(Receiver::start().await);
+    let password = SecretText::new("First-password-of-many-1");
+    hook.make_account("app", &password).await;
+    let provider = hook.provider();
+    let passwords = provider.passwords().unwrap();
+    let (target, other) = (hook.target(), SecretText::new("Second-password-of-many-2"));
+    for (fault, is_known) in [
+        (Fault::Refuses("too short".to_owned()), true),
+        (Fault::Down, true),
+        (Fault::ForgetsAfter, false),
+    ] {
+        let plan = fault.clone();
+        hook.0
+            .fake
+            .fault_when(move |call| (call == FakeCall::ChangePassword).then(|| plan.clone()));
+        let answer = passwords.change_password(&target, "app", &other).await;
+        if is_known {
+            let is_named = matches!(
+                answer,
+                Err(ProviderError::Refused(_) | ProviderError::Unavailable(_))
+            );
+            assert!(is_named, "{fault:?}: {answer:?}");
+            assert!(hook.0.fake.accepts("app", password.expose()), "{fault:?}");
+        } else {
+            let is_unknown = matches!(answer, Err(ProviderError::OutcomeUnknown(_)));
+            assert!(is_unknown, "{fault:?}: {answer:?}");
+        }
+    }
+}
+
+/// A server that reads a request and answers it so.
+async fn answering(answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 8_192];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_lost_or_foreign_answer_to_a_change_leaves_its_outcome_unknown() {
+    let endless: &'static [u8] = Box::leak(
+        [
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n".as_slice(),
+            &vec![b' '; 2_000_000],
+        ]
+        .concat()
+        .into_boxed_slice(),
+    );
+    for answer in [
+        b"".as_slice(),
+        b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"done\":t",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine",
+        b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\nNot Found",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        endless,
+    ] {
+        let target = at(&answering(answer).await);
+        let provider = Webhook::default();
+        let passwords = provider.passwords().unwrap();
+        let shown = String::from_utf8_lossy(&answer[..answer.len().min(80)]).into_owned();
+        let password = SecretText::new("First-password-of-many-1");
+        let changed = passwords.change_password(&target, "app", &password).await;
+        let is_unknown = matches!(changed, Err(ProviderError::OutcomeUnknown(_)));
+        assert!(is_unknown, "{shown}: {changed:?}");
+        let said = passwords.log_in(&target, "app", &password).await;
+        let is_unavailable = matches!(said, Err(ProviderError::Unavailable(_)));
+        assert!(is_unavailable, "{shown}: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_nobody_is_not_trusted() {
+    let hook = Hook(Receiver::start().await);
+    let mut target = hook.target();
+    target
+        .options
+        .insert("tls".to_owned(), "verify-full".to_owned());
+    let error = hook.provider().test(&target).await.unwrap_err();
+    assert!(matches!(error, ProviderError::Unavailable(_)), "{error}");
+}
+
+#[test]
+fn every_problem_of_a_target_is_named() {
+    let options: Options = [("path", "hook"), ("tls", "maybe"), ("colour", "red")]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let problems = Webhook::default().check("http://x/", &options);
+    let fields: Vec<&str> = problems.iter().map(|it| it.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        ["address", "options.path", "options.tls", "options.colour"]
+    );
+}
