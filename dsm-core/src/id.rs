@@ -82,6 +82,10 @@ ids! {
     TargetId;
     /// An attempt to rotate a credential.
     AttemptId;
+    /// A [`Profile`](crate::provision::Profile) that accounts are provisioned by.
+    ProfileId;
+    /// A lease of a provisioned account.
+    LeaseId;
     /// A [`Variable`](crate::pipeline::Variable) of a pipeline.
     VariableId;
     /// A [`Deploy`](crate::pipeline::Deploy).

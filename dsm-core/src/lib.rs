@@ -53,6 +53,7 @@
 //!   [`Store`](store::Store) and run its conformance suite (feature `testing`).
 //! - [`provider`]: the port to systems whose credentials are managed. To bring one of your own,
 //!   implement [`Provider`](provider::Provider) and run its conformance suite (feature `testing`).
+//! - [`renewal`]: the rotation of credentials. [`provision`]: accounts that live for a while.
 //!
 //! # What it does not do
 //!
@@ -69,6 +70,7 @@ pub mod id;
 pub mod oauth1;
 pub mod pipeline;
 pub mod provider;
+pub mod provision;
 pub mod renewal;
 #[cfg(feature = "schema")]
 mod schema;

@@ -168,6 +168,10 @@ pub enum ObjectKind {
     Target,
     /// An attempt to rotate a credential.
     Attempt,
+    /// How accounts that live for a while are made.
+    Profile,
+    /// An account that lives for a while.
+    Lease,
     /// A place of the interface.
     Route,
 }
@@ -193,6 +197,8 @@ impl ObjectKind {
             Self::Audit => "audit",
             Self::Target => "target",
             Self::Attempt => "attempt",
+            Self::Profile => "profile",
+            Self::Lease => "lease",
             Self::Route => "route",
         }
     }
@@ -314,6 +320,30 @@ operations! {
     PromoteSecret = "secret.promote",
     /// Somebody settled a rotation.
     SettleRotation = "secret.rotation.settle",
+    /// Accounts were asked for that live for a while, to be served by a secret.
+    ProvisionSecret = "secret.provision",
+    /// A provisioned account came to be served; a new version.
+    ServeSecret = "secret.serve",
+    /// Accounts of a secret were given back.
+    DeprovisionSecret = "secret.deprovision",
+    /// Profiles were looked at.
+    ViewProfile = "profile.view",
+    /// A profile was made.
+    CreateProfile = "profile.create",
+    /// A profile was changed.
+    UpdateProfile = "profile.update",
+    /// A profile was deleted.
+    DeleteProfile = "profile.delete",
+    /// Leases were looked at.
+    ViewLease = "lease.view",
+    /// A lease began: its account is made on the target.
+    CreateLease = "lease.create",
+    /// Somebody asked for the end of a lease.
+    EndLease = "lease.end",
+    /// A worker removes the account of a lease from its target.
+    RevokeLease = "lease.revoke",
+    /// An account without a lease was found on a target and is removed.
+    RemoveLeftover = "lease.leftover.remove",
     /// Targets were looked at.
     ViewTarget = "target.view",
     /// A target was made.
@@ -428,7 +458,9 @@ mod tests {
                 ObjectKind::Deploy => Some(ObjectKind::Audit),
                 ObjectKind::Audit => Some(ObjectKind::Target),
                 ObjectKind::Target => Some(ObjectKind::Attempt),
-                ObjectKind::Attempt => Some(ObjectKind::Route),
+                ObjectKind::Attempt => Some(ObjectKind::Profile),
+                ObjectKind::Profile => Some(ObjectKind::Lease),
+                ObjectKind::Lease => Some(ObjectKind::Route),
                 ObjectKind::Route => None,
             };
         }

@@ -111,6 +111,9 @@ pub struct EphemeralCredential {
     /// The account as provisioned; without parts until it is.
     #[serde(default)]
     pub credential: Credential,
+    /// The access key of the account, where the profile makes cloud users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key: Option<AccessKey>,
     /// Seconds it lives, counted from its creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u64>,
@@ -360,9 +363,12 @@ impl SecretData {
     }
 
     /// As [`apply`](Self::apply), in place; tells whether anything is not what it was.
-    pub fn replace(&mut self, patch: DataPatch) -> bool {
+    pub fn replace(&mut self, mut patch: DataPatch) -> bool {
         fn put<T: PartialEq>(there: &mut T, new: Option<T>) -> bool {
             new.is_some_and(|new| std::mem::replace(there, new) != *there)
+        }
+        if let Some(items) = &mut patch.ephemeral_credentials {
+            keep_provisioned(items, &self.ephemeral_credentials);
         }
         // Each is put, whatever came of the one before.
         put(&mut self.credentials, patch.credentials)
@@ -381,6 +387,16 @@ impl SecretData {
             access_keys: self.access_keys.len(),
             key_values: self.key_values.len(),
         }
+    }
+
+    /// The identifiers of the profiles that its ephemeral items are of, each once, in order.
+    pub fn profiles(&self) -> Vec<String> {
+        let names = self.ephemeral_credentials.iter().map(|item| &item.profile);
+        names
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .cloned()
+            .collect()
     }
 
     /// The output form: one flat map for each credential, SSH key, ephemeral credential and access
@@ -425,6 +441,73 @@ impl SecretData {
             check_names("key_value", &[name])?;
         }
         self.check_managed()
+    }
+}
+
+/// What is written of an ephemeral item is its profile and its labels: the account that is served
+/// stays, in the next item of the same profile.
+pub(super) fn keep_provisioned(new: &mut [EphemeralCredential], old: &[EphemeralCredential]) {
+    let mut taken = vec![false; old.len()];
+    for item in new.iter_mut().filter(|item| !item.is_provisioned()) {
+        let mut places = old.iter().enumerate();
+        let found = places.find(|(index, there)| {
+            !taken[*index] && there.profile == item.profile && there.is_provisioned()
+        });
+        let Some(index) = found.map(|(index, _)| index) else {
+            continue;
+        };
+        taken[index] = true;
+        let there = &old[index];
+        let labels = std::mem::take(&mut item.credential.labels);
+        item.credential = there.credential.duplicate();
+        item.credential.labels = labels;
+        item.access_key = there.access_key.as_ref().map(AccessKey::duplicate);
+        item.ttl = there.ttl;
+    }
+}
+
+impl EphemeralCredential {
+    /// Takes the account out; profile and labels stay.
+    pub(crate) fn forget_account(&mut self) {
+        self.credential = Credential {
+            labels: std::mem::take(&mut self.credential.labels),
+            ..Credential::default()
+        };
+        self.access_key = None;
+        self.ttl = None;
+    }
+
+    /// Whether an account was made for it.
+    pub fn is_provisioned(&self) -> bool {
+        self.credential.user.is_some()
+    }
+}
+
+impl Credential {
+    fn duplicate(&self) -> Self {
+        Self {
+            host: self.host.clone(),
+            user: self.user.clone(),
+            password: self.password.as_ref().map(SecretText::duplicate),
+            additional_information: self.additional_information.clone(),
+            ip: self.ip.clone(),
+            labels: self.labels.clone(),
+            managed: self.managed.clone(),
+        }
+    }
+}
+
+impl AccessKey {
+    fn duplicate(&self) -> Self {
+        Self {
+            provider: self.provider,
+            access_key_id: self.access_key_id.clone(),
+            secret_access_key: self.secret_access_key.as_ref().map(SecretText::duplicate),
+            ttl: self.ttl,
+            access_key_id_label: self.access_key_id_label.clone(),
+            secret_access_key_label: self.secret_access_key_label.clone(),
+            managed: self.managed.clone(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::data::keep_provisioned;
 use super::{AccessKey, Credential, DataError, SecretData, SshKey};
 
 /// Which account on which target an item's credential is of.
@@ -125,10 +126,17 @@ impl SecretData {
         found.next().map(|(index, _)| *index)
     }
 
-    /// Managed items keep what `now` has of them: what is restored from an older version would not
-    /// log in any more.
+    /// Managed and ephemeral items keep what `now` has of them: what is restored from an older version
+    /// would not log in any more.
     pub(crate) fn keep_managed(&mut self, now: Self) {
         let mut theirs = now;
+        for item in &mut self.ephemeral_credentials {
+            item.forget_account();
+        }
+        keep_provisioned(
+            &mut self.ephemeral_credentials,
+            &theirs.ephemeral_credentials,
+        );
         for item in self.managed() {
             let (Some(to), Some(from)) = (self.place_of(&item), theirs.place_of(&item)) else {
                 continue;

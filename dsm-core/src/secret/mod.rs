@@ -65,6 +65,9 @@ pub struct Secret {
     /// Those of its items whose credentials are managed on a target.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub managed: Vec<ManagedItem>,
+    /// The identifiers of the profiles that its ephemeral items are of, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<String>,
     /// When its values were destroyed, if they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destroyed_at: Option<Timestamp>,

@@ -92,7 +92,10 @@ pub(super) fn flatten(data: SecretData) -> Vec<OutputMap> {
     maps.extend(
         data.ephemeral_credentials
             .into_iter()
-            .map(|item| credential(item.credential)),
+            .map(|item| match item.access_key {
+                Some(key) => access_key(key),
+                None => credential(item.credential),
+            }),
     );
     maps.extend(data.access_keys.into_iter().map(access_key));
     if !data.key_values.is_empty() {
@@ -203,6 +206,7 @@ mod tests {
             ephemeral_credentials: vec![EphemeralCredential {
                 profile: "web".into(),
                 credential: credential(),
+                access_key: None,
                 ttl: Some(60),
             }],
             access_keys: vec![AccessKey {

@@ -4,6 +4,7 @@ mod clock;
 mod fail_points;
 mod faulty;
 pub mod provider;
+pub mod provision;
 pub mod rotation;
 pub mod store;
 mod sts;

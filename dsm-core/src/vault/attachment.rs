@@ -134,6 +134,17 @@ impl Vault {
         Ok(ids)
     }
 
+    /// The authorizations that can see a secret, in ascending order.
+    pub(crate) async fn attached_to(
+        &self,
+        secret: SecretId,
+    ) -> Result<Vec<AuthorizationId>, Error> {
+        let found = self.attachments(SECRET, secret.0).await?;
+        let mut ids: Vec<_> = found.iter().map(|it| it.authorization).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
     /// What a decision needs to know of a secret that this authorization asks for.
     pub(crate) async fn target(
         &self,

@@ -339,6 +339,7 @@ impl Vault {
         }
         if content.revoked_at.is_some() {
             set = self.plan_key_end(id, set).await?;
+            set = self.plan_authorization_leases_end(id, set).await?;
         }
         if content == *old.content && set.is_empty() {
             drop(

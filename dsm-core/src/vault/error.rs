@@ -112,6 +112,8 @@ fn kind_name(kind: ObjectKind) -> &'static str {
         ObjectKind::Audit => "audit record",
         ObjectKind::Target => "target",
         ObjectKind::Attempt => "attempt",
+        ObjectKind::Profile => "profile",
+        ObjectKind::Lease => "lease",
         ObjectKind::Route => "route",
     }
 }

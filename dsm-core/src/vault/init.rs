@@ -53,6 +53,8 @@ pub struct VaultOptions {
     pub rotation_overlap: Option<Duration>,
     /// How many rotations this vault works on at the same time on one target. Default: 4.
     pub rotations_per_target: NonZeroUsize,
+    /// How many accounts that live for a while an authorization has at most at a time. Default: 100.
+    pub leases_per_authorization: NonZeroU32,
 }
 
 impl VaultOptions {
@@ -73,6 +75,7 @@ impl Default for VaultOptions {
             sealing: SealingOptions::default(),
             rotation_overlap: None,
             rotations_per_target: NonZeroUsize::new(4).expect("4 is not zero"),
+            leases_per_authorization: NonZeroU32::new(100).expect("100 is not zero"),
         }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) const ONCE: Kind = Kind(15);
 pub(crate) const ATTACHMENT: Kind = Kind(16);
 pub(crate) const SEALING_KEY: Kind = Kind(17);
 pub(crate) const TARGET: Kind = Kind(22);
+pub(crate) const PROFILE: Kind = Kind(23);
+pub(crate) const LEASE: Kind = Kind(24);
 pub(crate) const ATTEMPT: Kind = Kind(25);
 pub(crate) const NONCE: Kind = Kind(18);
 pub(crate) const CLIENT_USE: Kind = Kind(26);
@@ -48,6 +50,8 @@ pub(crate) const SEALED: &[Kind] = &[
     ATTACHMENT,
     SEALING_KEY,
     TARGET,
+    PROFILE,
+    LEASE,
     ATTEMPT,
     NONCE,
     CLIENT_USE,
@@ -60,5 +64,8 @@ pub(crate) const EXPIRE_SECRET: Topic = Topic(1);
 /// A timer of a secret is due, or a rotation under way; the subject is four times the secret's id
 /// and the timer's number.
 pub(crate) const ROTATE: Topic = Topic(2);
+/// An account is to be removed, and the subject is twice its lease's id; or the accounts of a target
+/// are to be compared with their leases, and it is twice the target's id and one.
+pub(crate) const REVOKE: Topic = Topic(3);
 /// What a rotation replaced is to be retired; the subject is the attempt's id.
 pub(crate) const RETIRE: Topic = Topic(4);

@@ -4,6 +4,9 @@
 //! recorded durably; only then a value is opened or a change committed. Operators' calls take a
 //! [`Caller`], those of applications a [`Principal`](crate::access::Principal).
 
+#[macro_use]
+mod points;
+
 mod act;
 mod application;
 mod attachment;
@@ -18,9 +21,12 @@ mod early;
 mod error;
 mod init;
 mod kind;
+mod lease;
 mod once;
 mod operator;
 mod pipeline;
+mod profile;
+mod provisioning;
 mod reading;
 mod record;
 mod register;
@@ -56,9 +62,14 @@ pub use self::error::{Error, FieldError, OpenError};
 pub(crate) use self::init::find_vault_record;
 pub use self::init::{AuditPlace, Unlocked, VaultBuilder, VaultOptions};
 pub(crate) use self::kind::TRANSFER;
+pub use self::lease::{AccountLease, LeaseEnd, LeaseFilter};
 pub use self::once::Once;
 pub use self::operator::{NewOperator, OPERATOR_TOKEN_PREFIX, OperatorAccount};
 pub use self::pipeline::{RegisteredVariables, VariableRegistration};
+pub use self::profile::{ProfileFields, ProfileFilter};
+#[cfg(feature = "testing")]
+pub use self::provisioning::FAIL_POINTS as PROVISION_FAIL_POINTS;
+pub use self::provisioning::{Container, ProvisionFailure, Provisioned};
 pub use self::reading::{ApplicationView, OpenedSecret};
 use self::record::Records;
 pub use self::record::{Entity, Listing, Stored, Terms};

@@ -5,8 +5,11 @@ use super::application::ApplicationFields;
 use super::authorization::{self, AuthorizationFields, NewAuthorization};
 use super::client::Credentials;
 use super::error::{Error, FieldError};
+use super::provisioning::items_of;
 use super::record::Stored;
 use super::registry::{Registry, RegistryEntry};
+use super::rotation::{Timer, renewal_job};
+use super::secret::SecretFields;
 use super::writing::{actor_name, made_meanwhile};
 use super::{Vault, check, kind};
 use crate::access::{
@@ -15,8 +18,8 @@ use crate::access::{
 };
 use crate::audit::{Event, ObjectKind, ObjectRef, Operation};
 use crate::id::{ApplicationId, RegistryId};
-use crate::secret::SecretText;
-use crate::store::{ChangeSet, Query};
+use crate::secret::{SecretData, SecretText};
+use crate::store::{ChangeSet, Job, Query};
 
 /// What a client registers.
 #[derive(Debug, Default)]
@@ -142,6 +145,8 @@ impl Vault {
         } else {
             let made = self
                 .plan_authorization(principal, &mut plan, &application, &mut wanted, &registered)
+                .await?;
+            self.plan_provisioning(principal, &mut plan, &application, &made.authorization)
                 .await?;
             (made.authorization.clone(), Some(made))
         };
@@ -393,6 +398,46 @@ impl Vault {
         }
         plan.change(|set| made.add_to(self, set));
         Ok(made)
+    }
+
+    /// Plans a secret for a new authorization of an application that is provisioned automatically, and
+    /// the job that fills it.
+    async fn plan_provisioning(
+        &self,
+        principal: &Principal,
+        plan: &mut Plan<'_>,
+        application: &Application,
+        authorization: &Stored<Authorization>,
+    ) -> Result<(), Error> {
+        let items = items_of(application);
+        if items.is_empty() {
+            return Ok(());
+        }
+        let data = SecretData {
+            ephemeral_credentials: items,
+            ..SecretData::default()
+        };
+        // The code is not known before, so nobody else can have this identity.
+        let identity = format!("provisioned/{}", authorization.code);
+        let fields = SecretFields::new(&application.name, data);
+        let draft = self.draft_secret(&identity, fields, plan.by).await?;
+        let attachment = self
+            .draft_attachment(authorization.id, &draft.stored, plan.by)
+            .await?;
+        let job = Job {
+            key: renewal_job(draft.stored.id, Timer::Ephemeral),
+            due_at: self.clock.now(),
+            body: Vec::new(),
+        };
+        plan.push(self.own_event(principal, Operation::CreateSecret, draft.stored.object()));
+        let attach = self.own_event(principal, Operation::AttachSecret, authorization.object());
+        plan.push(attach.with_change("secret", &draft.stored.id));
+        plan.change(|set| {
+            set.and(draft.set)
+                .create(self.records.encode(&attachment))
+                .put_job(job)
+        });
+        Ok(())
     }
 
     fn own_event(&self, principal: &Principal, operation: Operation, object: ObjectRef) -> Event {

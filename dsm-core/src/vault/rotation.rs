@@ -18,24 +18,15 @@ mod worker;
 
 pub use self::attempt::{Attempt, Cause, Method, Plan, Promotion, Tried};
 pub(crate) use self::candidate::candidate_place;
+pub(in crate::vault) use self::drive::Ended;
+pub(in crate::vault) use self::held::Held;
 pub(crate) use self::round::{Timer, renewal_job};
 pub use self::worker::Renewed;
-pub(crate) use self::worker::Turns;
+pub(in crate::vault) use self::worker::{COME_BACK, Turns};
 
 /// Where a worker can be stopped by a test: before and after everything that it does outside.
 #[cfg(feature = "testing")]
 pub const FAIL_POINTS: &[&str] = points::ALL;
-
-/// Declares the fail points, so that a test finds all of them.
-macro_rules! points {
-    ($($name:ident = $text:literal,)+) => {
-        pub(super) mod points {
-            $(pub(crate) const $name: &str = $text;)+
-            #[cfg(feature = "testing")]
-            pub(crate) const ALL: &[&str] = &[$($text),+];
-        }
-    };
-}
 
 points! {
     CLAIMED = "after the claim",

@@ -14,7 +14,9 @@ use std::ops::Bound;
 
 pub(crate) use self::draft::{Revision, SecretDraft};
 use self::entity::{ENABLED, ENGINE, ENVIRONMENT, HAS_ERROR, NAME, TAG};
-pub(crate) use self::entity::{IDENTITY, NUMBER as VERSION_NUMBER, OF_SECRET, TARGET, version_key};
+pub(crate) use self::entity::{
+    IDENTITY, NUMBER as VERSION_NUMBER, OF_SECRET, PROFILE, TARGET, version_key,
+};
 pub use self::entity::{SecretErrorEntry, SecretVersion};
 pub use self::fields::{RenewalFields, SecretFields, SecretFilter};
 pub(crate) use self::values::value_place;
@@ -219,6 +221,7 @@ impl Vault {
             }
         }
         let set = self.plan_detachments(id, set).await?;
+        let set = self.plan_secret_leases_end(id, set).await?;
         let act = self.act(permit, vec![event]).await?;
         self.commit(act, set).await
     }

@@ -10,6 +10,8 @@ use self::entity::{NAME, OwnAdmin};
 pub(crate) use self::open::{Reach, admin_place};
 use super::act::{Caller, changes};
 use super::error::{Error, FieldError};
+use super::lease::LIVE_OF_TARGET;
+use super::profile::PROFILE_TARGET;
 use super::record::{Listing, Stored};
 use super::secret::TARGET;
 use super::{Vault, check, kind};
@@ -152,7 +154,7 @@ impl Vault {
         Ok(new)
     }
 
-    /// Deletes a target that no secret refers to.
+    /// Deletes a target that no secret, profile or lease refers to.
     ///
     /// # Errors
     ///
@@ -170,12 +172,24 @@ impl Vault {
             .await?;
         let old = self.target_entry(id).await?;
         check::revision(expected, old.revision)?;
-        let term = self.records.term(kind::SECRET, TARGET, &old.name);
-        let query = Query::new(kind::SECRET).with(term);
-        let used = self.records.store.list(&query, Page::first(1)).await?;
-        if !used.records.is_empty() {
-            let message = "a secret has a credential on this target";
-            return Err(Error::Conflict(message.to_owned()));
+        for (kind, field, message) in [
+            (
+                kind::SECRET,
+                TARGET,
+                "a secret has a credential on this target",
+            ),
+            (kind::PROFILE, PROFILE_TARGET, "a profile is of this target"),
+            (
+                kind::LEASE,
+                LIVE_OF_TARGET,
+                "accounts that are leased live on this target",
+            ),
+        ] {
+            let query = Query::new(kind).with(self.records.term(kind, field, &old.name));
+            let used = self.records.store.list(&query, Page::first(1)).await?;
+            if !used.records.is_empty() {
+                return Err(Error::Conflict(message.to_owned()));
+            }
         }
         let event = caller.event(self, operation, old.object());
         let set = ChangeSet::default().delete(RecordKey::new(kind::TARGET, id), old.revision);

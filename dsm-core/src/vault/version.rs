@@ -268,6 +268,7 @@ impl Vault {
             expires_at,
             destroyed_at,
             managed: Vec::new(),
+            profiles: Vec::new(),
             ..Secret::clone(old)
         };
         let mut new = self.records.revise(old, content, by);
@@ -277,6 +278,7 @@ impl Vault {
             .records
             .term(kind::SECRET_VERSION, OF_SECRET, old.id.0.to_be_bytes());
         let query = Query::new(kind::SECRET_VERSION).with(term);
+        set = self.plan_secret_leases_end(old.id, set).await?;
         let attempts = self
             .records
             .term(kind::ATTEMPT, OF_SECRET, old.id.0.to_be_bytes());

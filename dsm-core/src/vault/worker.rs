@@ -52,8 +52,8 @@ impl Vault {
         Ok(worked)
     }
 
-    /// Removes tokens, replaced credentials, nonces, remembered calls and rotations that ended a while
-    /// ago, at most `limit` of each, and writes when clients were last used.
+    /// Removes tokens, replaced credentials, nonces, remembered calls, and rotations and leases that
+    /// ended a while ago, at most `limit` of each, and writes when clients were last used.
     pub async fn sweep(&self, limit: usize) -> Result<Worked, Error> {
         let mut worked = Worked::default();
         self.write_uses().await?;
@@ -63,6 +63,7 @@ impl Vault {
             kind::ONCE,
             kind::NONCE,
             kind::ATTEMPT,
+            kind::LEASE,
         ] {
             worked.swept += self.sweep_kind(kind, limit).await?;
         }

@@ -6,13 +6,14 @@ use super::act::{changes, event};
 use super::attachment::replacing;
 use super::authorization::revoked;
 use super::error::Error;
+use super::provisioning::items_of;
 use super::reading::{OpenedSecret, authorization_object};
 use super::record::Stored;
 use super::secret::{SecretDraft, SecretFields};
 use super::{Vault, kind};
-use crate::access::{Action, Principal, Request, Resource, decide};
+use crate::access::{Action, Principal, Request, Resource, SecretTarget, decide};
 use crate::audit::{Event, ObjectKind, ObjectRef, Operation};
-use crate::secret::{Identity, Secret};
+use crate::secret::{DataPatch, Identity, Secret};
 use crate::store::ChangeSet;
 
 /// What a client's write did.
@@ -125,6 +126,7 @@ impl Vault {
         .with_changes(changed);
         let set = ChangeSet::default().update(self.records.encode(&new), old.revision);
         let set = self.plan_key_end(new.id, set).await?;
+        let set = self.plan_authorization_leases_end(new.id, set).await?;
         let act = self.act(permit, vec![event]).await?;
         self.commit(act, set).await
     }
@@ -142,6 +144,7 @@ impl Vault {
             .decide(principal, request, operation, Some(object.clone()))
             .await?;
         Self::refuse_managed(&old, &fields.data)?;
+        refuse_profiles(principal, Some(&old), &fields.data)?;
         let ip = principal.origin().ip;
         let event = event(self, principal.actor(), ip, operation, Some(object));
         if let Err(error) = self.check_sealable(&permit, &fields.data).await {
@@ -176,6 +179,7 @@ impl Vault {
         let permit = self
             .decide(principal, request, operation, Some(object.clone()))
             .await?;
+        refuse_profiles(principal, None, &fields.data)?;
         if let Err(error) = self.check_sealable(&permit, &fields.data).await {
             let ip = principal.origin().ip;
             let event = event(self, principal.actor(), ip, operation, Some(object));
@@ -223,11 +227,21 @@ impl Vault {
         principal: &Principal,
         secret: Stored<Secret>,
     ) -> Result<OpenedSecret, Error> {
+        let resource = Resource::SecretManagement;
+        self.show_secret(principal, resource, Action::WriteSecret, secret)
+            .await
+    }
+
+    /// Gives a client a secret that it wrote or had provisioned, as a read of its own.
+    pub(crate) async fn show_secret(
+        &self,
+        principal: &Principal,
+        resource: Resource,
+        action: fn(Option<SecretTarget>) -> Action,
+        secret: Stored<Secret>,
+    ) -> Result<OpenedSecret, Error> {
         let target = self.target(principal.authorization_id(), &secret).await?;
-        let request = Request::new(
-            Resource::SecretManagement,
-            Action::WriteSecret(Some(target)),
-        );
+        let request = Request::new(resource, action(Some(target)));
         let operation = Operation::ReadSecret;
         let object = Some(secret.object());
         let ip = principal.origin().ip;
@@ -245,6 +259,26 @@ impl Vault {
                 .await),
         }
     }
+}
+
+/// Refuses items by profiles that are neither of the application nor in the secret already: what a
+/// profile makes is for operators to give.
+fn refuse_profiles(
+    principal: &Principal,
+    old: Option<&Secret>,
+    patch: &DataPatch,
+) -> Result<(), Error> {
+    let own = items_of(principal.application());
+    let known = |profile: &String| {
+        own.iter().any(|item| item.profile == *profile)
+            || old.is_some_and(|old| old.profiles.contains(profile))
+    };
+    let mut items = patch.ephemeral_credentials.iter().flatten();
+    if items.all(|item| known(&item.profile)) {
+        return Ok(());
+    }
+    let message = "ephemeral_credentials: the application may use no such profile";
+    Err(Error::invalid("data", message))
 }
 
 /// Somebody else made at the same time what was to be made; the next try finds it.

@@ -251,6 +251,7 @@ impl Reader {
                 labels,
                 ..Credential::default()
             },
+            access_key: None,
             ttl: None,
         })
     }

@@ -22,14 +22,16 @@ const MAX_OVERLAP: Duration = Duration::from_hours(24 * 365);
 
 impl Vault {
     /// Asks for new credentials of every managed item of a secret, now. What is under way for an
-    /// item is given again.
+    /// item is given again. Ephemeral items have a new account when this returns; the account of
+    /// before lives to its end unless an overlap is given.
     ///
     /// An overlap of zero is for a leak: an overlap that still runs is cut short, and another
     /// rotation follows at once.
     ///
     /// # Errors
     ///
-    /// [`Error::Conflict`] for an expired secret, or one without a managed item.
+    /// [`Error::Conflict`] for an expired secret, or one without a managed or ephemeral item, and for
+    /// an account that the target refuses; [`Error::Unavailable`] when it could not be asked.
     pub async fn rotate_secret(
         &self,
         caller: &Caller,
@@ -47,9 +49,13 @@ impl Vault {
         }
         let secret = self.secret(id).await?;
         let event = caller.event(self, operation, secret.object());
-        let (attempts, set) = self
-            .draft_attempts(&secret, overlap, &caller.operator.name)
-            .await?;
+        let ephemeral = secret.items.ephemeral_credentials > 0;
+        let (attempts, set) = if secret.managed.is_empty() && ephemeral {
+            (Vec::new(), ChangeSet::default())
+        } else {
+            self.draft_attempts(&secret, overlap, &caller.operator.name)
+                .await?
+        };
         let act = self.act(permit, vec![event]).await?;
         if set.is_empty() {
             drop(act);
@@ -59,6 +65,9 @@ impl Vault {
                 Error::Conflict(_) => Error::Stale,
                 other => other,
             })?;
+        }
+        if ephemeral {
+            self.provision_for(caller, secret, overlap).await?;
         }
         Ok(attempts)
     }

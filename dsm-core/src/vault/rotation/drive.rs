@@ -48,7 +48,7 @@ pub(super) struct Run {
 
 /// What came of working on a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(in crate::vault) enum Ended {
     /// A new credential is served.
     Promoted,
     /// An old one is retired, or the attempt is over otherwise.
@@ -346,7 +346,7 @@ impl Vault {
 
     /// Where a test can stop a worker.
     #[cfg(feature = "testing")]
-    pub(super) async fn fail_point(&self, point: &'static str) {
+    pub(in crate::vault) async fn fail_point(&self, point: &'static str) {
         if let Some(points) = &self.fail_points {
             points.reach(point).await;
         }
@@ -356,7 +356,7 @@ impl Vault {
     #[cfg(not(feature = "testing"))]
     #[allow(clippy::unused_self, clippy::unused_async, reason = "as with tests")]
     #[inline]
-    pub(super) async fn fail_point(&self, _: &'static str) {}
+    pub(in crate::vault) async fn fail_point(&self, _: &'static str) {}
 
     pub(super) fn unplanned(run: &Run) -> Error {
         Error::damaged(

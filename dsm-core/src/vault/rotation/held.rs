@@ -18,7 +18,7 @@ const MARGIN: Duration = Duration::from_millis(500);
 
 /// A lease that is prolonged for as long as it is worked on.
 #[derive(Debug)]
-pub(super) struct Held(Mutex<(Lease, Instant)>);
+pub(in crate::vault) struct Held(Mutex<(Lease, Instant)>);
 
 impl Held {
     /// A lease that was asked for at `since`.
@@ -27,12 +27,12 @@ impl Held {
     }
 
     /// The lease, for the commit that ends it.
-    pub(super) fn lease(&self) -> Lease {
+    pub(in crate::vault) fn lease(&self) -> Lease {
         self.state().0.clone()
     }
 
     /// Refuses to go on when somebody else may have taken over.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(in crate::vault) fn check(&self) -> Result<(), Error> {
         if Instant::now() < self.state().1 {
             Ok(())
         } else {

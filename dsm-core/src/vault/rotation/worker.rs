@@ -27,16 +27,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a job waits for its turn at a busy target before others get its place.
 const WAIT_FOR_TURN: Duration = Duration::from_secs(2);
 /// When a job comes back that could not go on: a busy target, a failing store.
-const COME_BACK: TimeDelta = TimeDelta::seconds(2);
+pub(in crate::vault) const COME_BACK: TimeDelta = TimeDelta::seconds(2);
 
 /// What one round of rotations did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Renewed {
-    /// New credentials that are served.
+    /// New credentials that are served, of rotations and of profiles.
     pub promoted: usize,
-    /// Old ones that are retired, and attempts that are over otherwise.
+    /// Old ones that are retired, attempts that are over otherwise, and leases that ended.
     pub over: usize,
-    /// Attempts that are tried again later or wait for an operator.
+    /// What is tried again later or waits for an operator.
     pub failed: usize,
     /// Jobs with nothing to do.
     pub idle: usize,
@@ -67,7 +67,11 @@ pub(crate) struct Turns(Mutex<BTreeMap<String, Arc<Semaphore>>>);
 
 impl Turns {
     /// Waits a while for one of `bound` turns at a target.
-    async fn take(&self, target: &str, bound: usize) -> Option<OwnedSemaphorePermit> {
+    pub(in crate::vault) async fn take(
+        &self,
+        target: &str,
+        bound: usize,
+    ) -> Option<OwnedSemaphorePermit> {
         let turns = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             // Targets that nobody waits for are forgotten when there are many.
@@ -136,7 +140,7 @@ impl Vault {
         limit: usize,
     ) -> Result<Vec<impl Future<Output = Option<Ended>>>, Error> {
         let since = Instant::now();
-        let topics = [kind::ROTATE, kind::RETIRE];
+        let topics = [kind::ROTATE, kind::RETIRE, kind::REVOKE];
         let now = self.clock.now();
         let store = &self.records.store;
         let leases = store.claim_due(&topics, now, LEASE, limit).await?;
@@ -172,7 +176,11 @@ impl Vault {
         if job.topic == kind::RETIRE {
             return self.retire_due(held, AttemptId(job.subject)).await;
         }
+        if job.topic == kind::REVOKE {
+            return self.revoke_due(held, job.subject).await;
+        }
         match subject(job) {
+            Some((secret, Timer::Ephemeral)) => self.provision_due(held, secret).await,
             Some((secret, timer)) => self.rotate_due(held, secret, timer).await,
             None => self.settle_idle(held, Settlement::Done).await,
         }
@@ -230,7 +238,11 @@ impl Vault {
         self.drive(held, run).await
     }
 
-    async fn settle_idle(&self, held: &Held, settlement: Settlement) -> Result<Ended, Error> {
+    pub(in crate::vault) async fn settle_idle(
+        &self,
+        held: &Held,
+        settlement: Settlement,
+    ) -> Result<Ended, Error> {
         self.records.store.settle(&held.lease(), settlement).await?;
         Ok(Ended::Idle)
     }

@@ -88,6 +88,7 @@ impl Vault {
             oldest: 1,
             items: data.counts(),
             managed: data.managed(),
+            profiles: data.profiles(),
             destroyed_at: None,
             has_error: false,
         };

@@ -23,6 +23,7 @@ pub(crate) const ENABLED: &str = "enabled";
 pub(crate) const HAS_ERROR: &str = "has_error";
 pub(crate) const TARGET: &str = "target";
 pub(crate) const MANAGED: &str = "managed";
+pub(crate) const PROFILE: &str = "profile";
 
 impl Entity for Secret {
     type Id = SecretId;
@@ -46,6 +47,9 @@ impl Entity for Secret {
         let targets: BTreeSet<&String> = self.managed.iter().map(|item| &item.target).collect();
         for target in targets {
             terms.plain(TARGET, target);
+        }
+        for profile in &self.profiles {
+            terms.plain(PROFILE, profile);
         }
         // Two secrets that change the same password would lock each other's readers out.
         for claim in self.managed.iter().flat_map(ManagedItem::claims) {

@@ -40,7 +40,11 @@ impl Vault {
         Ok(newest.items.into_iter().next())
     }
 
-    async fn secret_errors(&self, id: SecretId, page: Page) -> Result<Listing<SecretError>, Error> {
+    pub(crate) async fn secret_errors(
+        &self,
+        id: SecretId,
+        page: Page,
+    ) -> Result<Listing<SecretError>, Error> {
         let term = self
             .records
             .term(kind::SECRET_ERROR, OF_SECRET, id.0.to_be_bytes());

@@ -63,6 +63,7 @@ impl Vault {
         let sealed = data.map(|data| {
             content.items = data.counts();
             content.managed = data.managed();
+            content.profiles = data.profiles();
             content.values_of = number;
             self.seal_data(old.id, number, &data)
         });
