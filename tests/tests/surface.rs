@@ -415,6 +415,31 @@ fn typed(method: &Method, pattern: &str) -> Vec<(&'static str, Takes)> {
             ("allowed_http_referers", Texts),
             ("certificate_fingerprint", Text),
         ],
+        (_, "/iso/coe/dapp/provision") => vec![
+            ("secret_id", Text),
+            ("identity", Text),
+            ("pod_name", Text),
+            ("deploy", Text),
+            ("namespace", Text),
+        ],
+        (_, "/iso/sctm/provision") => vec![("secret_id", Text), ("identity", Text)],
+        (_, "/iso/coe/dapp/deprovision" | "/iso/dapp/deprovision") => vec![
+            ("secret_id", Text),
+            ("pod_name", Text),
+            ("deploy", Text),
+            ("namespace", Text),
+        ],
+        ("POST", "profiles") | ("PATCH", "profiles/{id}") => vec![
+            ("identifier", Text),
+            ("kind", Text),
+            ("target", Text),
+            ("creation_template", Text),
+            ("removal_template", Text),
+            ("roles", Texts),
+            ("policies", Texts),
+            ("ttl_seconds", Number),
+            ("enabled", Flag),
+        ],
         (_, "/iso/cicd/variables") => vec![("env", Text), ("map", Text)],
         (_, "/iso/sctm/secret") => vec![
             ("identity", Text),
@@ -527,6 +552,11 @@ async fn required_fields_that_are_missing_are_all_named() {
             TOKEN => &["grant_type"],
             "/iso/oauth2/revoke" | "/iso/oauth2/introspect" => &["token"],
             "/iso/dapp/application" => &["application"],
+            "/iso/coe/dapp/deprovision" | "/iso/dapp/deprovision" => {
+                &["secret_id", "pod_name", "deploy", "namespace"]
+            }
+            "/iso/coe/dapp/provision" | "/iso/sctm/provision" => &["secret_id"],
+            "/api/v1/profiles" => &["identifier", "kind", "target"],
             "/iso/sctm/secret" => &["identity"],
             "/api/v1/applications" => &["name", "authentication_method"],
             "/api/v1/applications/{id}/authorizations" => &[

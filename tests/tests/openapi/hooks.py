@@ -153,6 +153,9 @@ def ids(path, method):
         return {"id": operator()}
     if collection == "variables":
         return {"id": variable()}
+    if collection in ("profiles", "leases"):
+        # There is no target to make accounts on.
+        return {}
     return {"id": registry_entry(collection)}
 
 

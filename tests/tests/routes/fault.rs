@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use chrono::TimeDelta;
 use data_encoding::BASE64;
 use dsm_core::access::{AuthenticationMethod, Permissions, SealingFormat};
-use dsm_core::id::{AuthorizationId, ClientId, OperatorId};
+use dsm_core::id::{AuthorizationId, ClientId, OperatorId, SecretId};
 use dsm_core::secret::SecretData;
 use dsm_core::time::Timestamp;
 use dsm_core::vault::{ApplicationFields, AuthorizationFields, Presented, SecretFields};
@@ -18,7 +18,7 @@ use crate::permissions;
 use crate::proof;
 use crate::request::{fields, request};
 use crate::table::Row;
-use crate::world::{APPLICATION, AUTHORIZATION, SECRET, World};
+use crate::world::{APPLICATION, AUTHORIZATION, CONTAINER, SECRET, World};
 
 /// Longer than an access token is good.
 const TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(1);
@@ -46,7 +46,8 @@ impl Case<'_> {
             (_, "absent") => usize::from(
                 pattern.starts_with("/iso/sctm/secret/")
                     || self.writes_secret()
-                    || self.registers_variables(),
+                    || self.registers_variables()
+                    || self.provisions(),
             ),
             (_, "create" | "foreign" | "wider") => usize::from(self.registers()),
             _ => 1,
@@ -64,6 +65,19 @@ impl Case<'_> {
 
     fn registers_variables(&self) -> bool {
         self.row.pattern == "/iso/cicd/variables"
+    }
+
+    fn provisions(&self) -> bool {
+        self.row.path().ends_with("provision")
+    }
+
+    fn gives_back(&self) -> bool {
+        self.row.path().ends_with("/deprovision")
+    }
+
+    /// The secret that it is about.
+    fn secret(&self) -> SecretId {
+        if self.gives_back() { CONTAINER } else { SECRET }
     }
 
     fn writes_secret(&self) -> bool {
@@ -236,12 +250,12 @@ impl Case<'_> {
             "no-ref" => drop(ask.headers.remove("referer")),
             "ref" => ask = ask.header("referer", "https://ci.example.org/jobs"),
             "detached" => {
-                let detached = vault.detach_secret(me, AUTHORIZATION, SECRET).await;
+                let detached = vault.detach_secret(me, AUTHORIZATION, self.secret()).await;
                 detached.expect("a detached secret");
             }
             "absent" => ask = self.of_nothing(ask),
             "off" => {
-                let disabled = vault.disable_secret(me, SECRET, None).await;
+                let disabled = vault.disable_secret(me, self.secret(), None).await;
                 disabled.expect("a disabled secret");
             }
             "past" => {
@@ -249,7 +263,7 @@ impl Case<'_> {
                     expires_at: Some(Some(soon)),
                     ..SecretFields::default()
                 };
-                let changed = vault.update_secret(me, SECRET, fields, None).await;
+                let changed = vault.update_secret(me, self.secret(), fields, None).await;
                 changed.expect("a secret that expires");
                 world.clock.advance(MOMENT);
             }
@@ -292,7 +306,7 @@ impl Case<'_> {
             "cert" => fields.certificate_fingerprint = Some(Some("ab".repeat(32))),
             "resource" => {
                 let own = match self.row.pattern.split('/').nth(2) {
-                    Some("dapp") => &["Application"][..],
+                    Some("dapp" | "coe") => &["Application"][..],
                     Some("sctm") => &["Secret Management"],
                     Some("cicd") => &["CI/CD"],
                     Some("oauth2") => &["Application", "CI/CD", "Secret Management"],
@@ -330,6 +344,15 @@ impl Case<'_> {
             let mut fields = fields(&self.row.method, &self.row.pattern);
             fields["identity"] = json!("db/new");
             fields["name"] = json!("New");
+            return ask.json(&fields);
+        }
+        if self.provisions() && self.row.method == "POST" {
+            let mut fields = fields(&self.row.method, &self.row.pattern);
+            if self.gives_back() {
+                fields["secret_id"] = json!("999");
+            } else {
+                fields["identity"] = json!("db/none");
+            }
             return ask.json(&fields);
         }
         ask.path = ask.path.replace("db/main", "db/none");

@@ -25,12 +25,16 @@ pub(crate) fn request(method: &Method, pattern: &str) -> Ask {
             match (method.as_str(), pattern) {
                 ("DELETE", "/api/v1/applications/{id}")
                 | ("POST", "/api/v1/secrets/{id}/enable") => "3",
-                ("GET", "/api/v1/authorizations/{id}/private-key") => "2",
+                ("GET", "/api/v1/authorizations/{id}/private-key")
+                // The first one is in use.
+                | ("DELETE", "/api/v1/profiles/{id}") => "2",
                 _ => "1",
             },
         );
     let path = if pattern.ends_with("/compare") {
         path + "?from=2&to=1"
+    } else if method == Method::GET && pattern == "/iso/coe/dapp/provision" {
+        path + "?identity=db/main"
     } else {
         path
     };
@@ -96,6 +100,16 @@ pub(crate) fn fields(method: &Method, pattern: &str) -> Value {
             json!({"identity": "new", "name": "New", "data": data()})
         }
         ("PATCH", "/api/v1/secrets/{id}") => json!({"data": data()}),
+        ("POST", "/iso/coe/dapp/provision" | "/iso/sctm/provision") => {
+            json!({"identity": "db/main"})
+        }
+        ("POST", "/iso/coe/dapp/deprovision" | "/iso/dapp/deprovision") => json!({
+            "pod_name": "pod", "deploy": "deploy", "namespace": "space", "secret_id": "4",
+        }),
+        ("POST", "/api/v1/profiles") => {
+            json!({"identifier": "new", "kind": "credential", "target": "db"})
+        }
+        ("PATCH", "/api/v1/profiles/{id}") => json!({"ttl_seconds": 600}),
         ("POST", "/api/v1/operators") => json!({"name": "new", "permissions": []}),
         (
             "POST",

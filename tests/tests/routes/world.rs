@@ -3,17 +3,22 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
-use dsm_core::access::{AuthenticationMethod, Origin, Permissions, SealingFormat};
+use dsm_core::access::{
+    AuthenticationMethod, CredentialProfile, Origin, Permissions, SealingFormat,
+};
 use dsm_core::crypto::StaticKeys;
 use dsm_core::entropy::OsEntropy;
 use dsm_core::id::{ApplicationId, AuthorizationId, SecretId};
 use dsm_core::pipeline::Assignments;
+use dsm_core::provision::ProfileKind;
 use dsm_core::secret::SecretData;
 use dsm_core::store::{ChangeSet, Job, Kind, MemoryStore, Page, Query, Record, Store as _, Topic};
+use dsm_core::testing::provider::FakeTarget;
 use dsm_core::testing::{FakeSts, ManualClock};
 use dsm_core::vault::{
-    ApplicationFields, AuthorizationFields, Caller, ClientCredentials, Credentials, NewOperator,
-    Registry, SecretFields, VariableRegistration, Vault,
+    ApplicationFields, AuthorizationFields, Caller, ClientCredentials, Container, Credentials,
+    NewAdmin, NewOperator, ProfileFields, Registry, SecretFields, TargetFields,
+    VariableRegistration, Vault,
 };
 use dsm_server::api::log;
 use dsm_server::app::App;
@@ -37,6 +42,8 @@ pub(crate) const APPLICATION: ApplicationId = ApplicationId(1);
 pub(crate) const AUTHORIZATION: AuthorizationId = AuthorizationId(1);
 /// The host that requests for AWS are signed for.
 pub(crate) const STS: &str = "sts.example.org";
+/// The secret of the container that was provisioned.
+pub(crate) const CONTAINER: SecretId = SecretId(4);
 /// The kind of record that a nonce is.
 const NONCE: u16 = 18;
 /// The secret attached to it.
@@ -53,6 +60,8 @@ pub(crate) type State = (Vec<Record>, Vec<Job>);
 ///   to authorization 2; secret 3, `idle`, disabled and attached to nobody;
 /// - a key that its client made, registered for authorization 1, which does not seal yet;
 /// - variable 1, `DB_PASSWORD`, and deploy 1 of authorization 1, if it has tokens;
+/// - target 1, `db`, with profile 1, `web`, by which `caller` is provisioned automatically, and
+///   profile 2, `spare`; if authorization 1 has tokens, secret 4 of its container with lease 1;
 /// - operator 1, who may do everything, and one entry at least in every registry.
 pub(crate) struct World {
     pub(crate) vault: Arc<Vault>,
@@ -85,6 +94,7 @@ impl World {
         let vault = Vault::builder_dyn(store.clone(), keys.clone())
             .clock(clock.clone())
             .sts(sts.clone())
+            .provider("fake", FakeTarget::shared())
             .initialise()
             .await
             .expect("an empty store takes a vault");
@@ -120,6 +130,7 @@ impl World {
             let made = vault.create_registry_entry(me, registry, name, "").await;
             made.expect("an entry");
         }
+        self.make_profiles().await;
         for (name, method) in [
             ("caller", method),
             ("neighbour", AuthenticationMethod::OAuth2),
@@ -165,8 +176,43 @@ impl World {
         disabled.expect("a disabled secret");
         if method == AuthenticationMethod::OAuth2 {
             self.register_variable().await;
+            self.provision_container().await;
         }
         self.operator(Permissions::all()).await;
+    }
+
+    async fn make_profiles(&self) {
+        let (vault, me) = (&self.vault, &self.me);
+        let fields = TargetFields {
+            name: Some("db".to_owned()),
+            provider: Some("fake".to_owned()),
+            address: Some("here".to_owned()),
+            admin: Some(NewAdmin::Own(FakeTarget::target().admin)),
+            ..TargetFields::default()
+        };
+        vault.create_target(me, fields).await.expect("a target");
+        for identifier in ["web", "spare"] {
+            let fields = ProfileFields {
+                identifier: Some(identifier.to_owned()),
+                kind: Some(ProfileKind::Credential),
+                target: Some("db".to_owned()),
+                ..ProfileFields::default()
+            };
+            vault.create_profile(me, fields).await.expect("a profile");
+        }
+    }
+
+    async fn provision_container(&self) {
+        let container = Container {
+            pod_name: "pod".to_owned(),
+            deploy: "deploy".to_owned(),
+            namespace: "space".to_owned(),
+        };
+        let token = self.token().await;
+        let client = self.vault.principal(&token, self.origin()).await;
+        let client = client.expect("a client");
+        let failures = self.vault.provision_container(&client, &container).await;
+        assert_eq!(failures.expect("a lease"), []);
     }
 
     async fn register_variable(&self) {
@@ -316,6 +362,11 @@ fn application(name: &str, method: AuthenticationMethod) -> ApplicationFields {
     ApplicationFields {
         authentication_method: Some(method),
         aws_arns: Some(vec!["arn:aws:iam::123456789012:role/*".to_owned()]),
+        automatic_provisioning: Some(name == "caller"),
+        credential_profiles: Some(vec![CredentialProfile {
+            device: "db".to_owned(),
+            profile: "web".to_owned(),
+        }]),
         ..ApplicationFields::new(name)
     }
 }

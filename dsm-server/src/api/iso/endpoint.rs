@@ -101,7 +101,8 @@ impl Endpoint {
         self.fails_with::<Nothing>(kind, "Failure")
     }
 
-    fn fails_with<T: JsonSchema>(mut self, kind: Kind, name: &str) -> Self {
+    /// With a failure that has `T` beside what all have, under a name of its own.
+    pub(super) fn fails_with<T: JsonSchema>(mut self, kind: Kind, name: &str) -> Self {
         let status = kind.status(Surface::Iso);
         let shape = Shape::of::<Answer<'_, Both<'_, T>>>();
         let mut answer = operation::Answer::of(kind.message(), "application/json", shape)

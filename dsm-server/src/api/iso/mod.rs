@@ -9,6 +9,7 @@ mod auth;
 mod client;
 mod endpoint;
 mod input;
+mod provision;
 mod reply;
 mod secret;
 mod shape;
@@ -21,8 +22,11 @@ use self::endpoint::{delete, get, post};
 use self::reply::Nothing;
 pub use self::reply::refuse;
 use self::shape::ApplicationBody;
+use crate::api::status::Kind;
 use crate::app::App;
 use crate::http::router::Route;
+
+const PROVISION: &str = "/iso/coe/dapp/provision";
 
 /// The routes of this surface.
 pub fn routes() -> Vec<Route<App>> {
@@ -76,6 +80,58 @@ pub fn routes() -> Vec<Route<App>> {
         )
         .gives::<Nothing>(StatusCode::OK, "Done")
         .by(async |app, call| reply::answer(application::revoke(&app, &call).await)),
+        get(
+            PROVISION,
+            "iso_provision_get",
+            "Has accounts made by profiles, for a secret or a container",
+        )
+        .fields(provision::order_of)
+        .fails_with::<provision::Unprovisioned<'_>>(Kind::Conflict, "ProvisionFailure")
+        .fails_with::<provision::Unprovisioned<'_>>(Kind::Unavailable, "ProvisionFailure")
+        .fails(Kind::UnsupportedType)
+        .fails(Kind::NotFound)
+        .gives::<provision::Provision<'_>>(StatusCode::OK, "Done")
+        .by(async |app, call| provision::provision(&app, &call).await),
+        post(
+            PROVISION,
+            "iso_provision",
+            "Has accounts made by profiles, for a secret or a container",
+        )
+        .fields(provision::order_of)
+        .fails_with::<provision::Unprovisioned<'_>>(Kind::Conflict, "ProvisionFailure")
+        .fails_with::<provision::Unprovisioned<'_>>(Kind::Unavailable, "ProvisionFailure")
+        .fails(Kind::NotFound)
+        .gives::<provision::Provision<'_>>(StatusCode::OK, "Done")
+        .by(async |app, call| provision::provision(&app, &call).await),
+        post(
+            "/iso/sctm/provision",
+            "iso_provision_secret",
+            "Has accounts made by profiles for a secret",
+        )
+        .fields(provision::secret_of)
+        .fails_with::<provision::Unprovisioned<'_>>(Kind::Conflict, "ProvisionFailure")
+        .fails_with::<provision::Unprovisioned<'_>>(Kind::Unavailable, "ProvisionFailure")
+        .fails(Kind::NotFound)
+        .gives::<provision::Provision<'_>>(StatusCode::OK, "Done")
+        .by(async |app, call| provision::provision_secret(&app, &call).await),
+        post(
+            "/iso/coe/dapp/deprovision",
+            "iso_deprovision",
+            "Gives the accounts of a container back",
+        )
+        .fields(provision::return_of)
+        .fails(Kind::NotFound)
+        .gives::<Nothing>(StatusCode::OK, "Done")
+        .by(async |app, call| reply::answer(provision::deprovision(&app, &call).await)),
+        post(
+            "/iso/dapp/deprovision",
+            "iso_deprovision_alias",
+            "Gives the accounts of a container back",
+        )
+        .fields(provision::return_of)
+        .fails(Kind::NotFound)
+        .gives::<Nothing>(StatusCode::OK, "Done")
+        .by(async |app, call| reply::answer(provision::deprovision(&app, &call).await)),
         post(
             "/iso/cicd/variables",
             "iso_variables",

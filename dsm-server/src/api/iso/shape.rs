@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use dsm_core::access::Application;
+use dsm_core::access;
 use dsm_core::id::SecretId;
 use dsm_core::secret::RenewalInterval;
 use dsm_core::time::Timestamp;
@@ -68,12 +68,12 @@ impl<'a> Secret<'a> {
 /// An application with secrets of one of its authorizations.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct ApplicationBody<'a> {
-    application: Inner<'a>,
+    pub(super) application: Application<'a>,
 }
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "IsoApplication")]
-struct Inner<'a> {
+pub(super) struct Application<'a> {
     name: &'a str,
     description: Option<&'a str>,
     tags: &'a [String],
@@ -84,13 +84,13 @@ struct Inner<'a> {
 
 impl<'a> ApplicationBody<'a> {
     pub(super) fn new(
-        application: &'a Application,
+        application: &'a access::Application,
         system: &'a str,
         environment: &'a str,
         secrets: &'a [OpenedSecret],
     ) -> Self {
         Self {
-            application: Inner {
+            application: Application {
                 name: &application.name,
                 description: application.description.as_deref(),
                 tags: &application.tags,

@@ -246,10 +246,10 @@ fn effect(operation: Operation, object: &str) -> Effect {
         known => known.as_str().rsplit('.').next().unwrap_or_default(),
     };
     match did {
-        "create" | "issue" | "register" | "POST" => Effect::Create,
+        "create" | "issue" | "register" | "provision" | "POST" => Effect::Create,
         "update" | "enable" | "disable" | "restore" | "attach" | "detach" | "review" | "rotate"
-        | "PATCH" | "PUT" => Effect::Update,
-        "delete" | "revoke" | "purge" | "DELETE" => Effect::Delete,
+        | "serve" | "deprovision" | "PATCH" | "PUT" => Effect::Update,
+        "delete" | "revoke" | "purge" | "end" | "remove" | "DELETE" => Effect::Delete,
         _ => Effect::Read,
     }
 }
