@@ -13,6 +13,7 @@ mod lists;
 mod operators;
 mod permissions;
 mod problems;
+mod provisioning;
 mod registries;
 mod secrets;
 #[path = "../common/store.rs"]

@@ -274,6 +274,50 @@ fn table() -> Vec<Row> {
         ("v1.audit.list", "GET", "/audit", none(), P::AuditView),
         ("v1.api-logs.list", "GET", "/api-logs", none(), P::AuditView),
         (
+            "v1.profiles.list",
+            "GET",
+            "/profiles",
+            none(),
+            P::ProfilesView,
+        ),
+        (
+            "v1.profiles.create",
+            "POST",
+            "/profiles",
+            json!({"identifier": "new", "kind": "credential", "target": "db"}),
+            P::ProfilesWrite,
+        ),
+        (
+            "v1.profiles.show",
+            "GET",
+            "/profiles/1",
+            none(),
+            P::ProfilesView,
+        ),
+        (
+            "v1.profiles.change",
+            "PATCH",
+            "/profiles/1",
+            json!({"ttl_seconds": 600}),
+            P::ProfilesWrite,
+        ),
+        (
+            "v1.profiles.delete",
+            "DELETE",
+            "/profiles/2",
+            none(),
+            P::ProfilesWrite,
+        ),
+        ("v1.leases.list", "GET", "/leases", none(), P::LeasesView),
+        ("v1.leases.show", "GET", "/leases/1", none(), P::LeasesView),
+        (
+            "v1.leases.revoke",
+            "DELETE",
+            "/leases/1",
+            none(),
+            P::LeasesWrite,
+        ),
+        (
             "v1.variables.list",
             "GET",
             "/variables",
@@ -461,6 +505,7 @@ async fn who_has_only_the_permission_is_let_through() {
             server.patch("/authorizations/1", sealing).await;
         }
         crate::variables::register(&server).await;
+        crate::provisioning::provision(&server).await;
         let token = server.operator([row.4].into_iter().collect()).await;
         let status = status(&server, &row, &token).await;
         assert!(

@@ -9,6 +9,7 @@ use dsm_core::access::{Permission, Permissions};
 use dsm_core::crypto::StaticKeys;
 use dsm_core::entropy::OsEntropy;
 use dsm_core::testing::ManualClock;
+use dsm_core::testing::provider::FakeTarget;
 use dsm_core::vault::{Caller, NewOperator, Vault};
 use dsm_server::api::{log, v1};
 use dsm_server::app::App;
@@ -55,6 +56,7 @@ impl Server {
         let keys = Arc::new(StaticKeys::generate(&OsEntropy));
         let vault = Vault::builder_dyn(store.store.clone(), keys)
             .clock(clock.clone())
+            .provider("fake", FakeTarget::shared())
             .initialise()
             .await
             .expect("an empty store takes a vault");
