@@ -3,7 +3,10 @@
 //! | feature | name of the provider | passwords | keys | accounts |
 //! |---|---|---|---|---|
 //! | `aws-iam` | `aws_iam` | | two at a time, made by AWS | |
+//! | `mysql` | `mysql` | yes | | yes |
+//! | `postgres` | `postgresql` | yes | | yes |
 //! | `rabbitmq` | `rabbitmq` | yes | | yes |
+//! | `redis` | `redis` | yes | | yes |
 //! | `ssh` | `ssh` | yes | made here | yes |
 //! | `webhook` | `webhook` | yes | made there | yes |
 //!
@@ -28,14 +31,20 @@
 pub mod aws_iam;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 #[cfg(any(feature = "ssh", feature = "tls"))]
 #[allow(dead_code, reason = "not every provider uses all of it")]
 mod options;
 #[cfg(any(feature = "ssh", feature = "tls"))]
 #[allow(dead_code, reason = "not every provider uses all of it")]
 mod place;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "ssh")]
 pub mod ssh;
 #[cfg(feature = "tls")]
@@ -51,11 +60,17 @@ pub fn all() -> Providers {
     let providers = Providers::default();
     #[cfg(feature = "aws-iam")]
     let providers = providers.with("aws_iam", std::sync::Arc::new(aws_iam::AwsIam::default()));
+    #[cfg(feature = "mysql")]
+    let providers = providers.with("mysql", std::sync::Arc::new(mysql::Mysql));
+    #[cfg(feature = "postgres")]
+    let providers = providers.with("postgresql", std::sync::Arc::new(postgres::Postgres));
     #[cfg(feature = "rabbitmq")]
     let providers = providers.with(
         "rabbitmq",
         std::sync::Arc::new(rabbitmq::RabbitMq::default()),
     );
+    #[cfg(feature = "redis")]
+    let providers = providers.with("redis", std::sync::Arc::new(redis::Redis));
     #[cfg(feature = "ssh")]
     let providers = providers.with("ssh", std::sync::Arc::new(ssh::Ssh));
     #[cfg(feature = "webhook")]

@@ -117,13 +117,14 @@ impl Place {
     /// # Errors
     ///
     /// [`ProviderError::Unavailable`]: nothing was sent.
-    pub(crate) async fn connect(&self, usual: u16) -> Result<Bounded<TcpStream>, ProviderError> {
+    pub(crate) async fn connect(&self, usual: u16) -> Result<TcpBounded, ProviderError> {
         let mut last = None;
         for address in self.resolve(usual).await? {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
                     // Answers are awaited one by one; a delay of the last packet is only a delay.
                     let _ = stream.set_nodelay(true);
+                    forget_soon(&stream);
                     return Ok(Bounded::new(stream));
                 }
                 Err(error) => last = Some(error),
@@ -137,6 +138,21 @@ impl Place {
         ProviderError::Unavailable(format!("{self}: {why}"))
     }
 }
+
+/// What the network has not delivered by the end of a call shall not be delivered after it.
+fn forget_soon(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    {
+        let limit = std::time::Duration::from_secs(dsm_core::provider::CALL_SECONDS);
+        // Without it, it is only less sure.
+        let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(limit));
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
+}
+
+/// A connection of which no more is read than an answer may have.
+pub(crate) type TcpBounded = Bounded<TcpStream>;
 
 /// A stream of which no more is read than an answer may have.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 //! programs they check against.
 
 mod kept;
+pub mod mariadb;
 pub mod moto;
 pub mod postgres;
 pub mod proxy;

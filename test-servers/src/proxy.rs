@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -27,6 +28,8 @@ struct State {
     era: u64,
     /// How many connections were accepted.
     accepted: u64,
+    /// What is answered to the next that sends this is lost.
+    forgets: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,7 @@ impl Proxy {
             target,
             era: 0,
             accepted: 0,
+            forgets: None,
         }));
         let shared = state.clone();
         let listener = thread::spawn(move || accept(&listener, &shared));
@@ -96,6 +100,17 @@ impl Proxy {
     /// Holds up everything: connections are accepted and nothing comes through.
     pub fn black_hole(&self) {
         lock(&self.state).mode = Mode::BlackHole;
+    }
+
+    /// Passes on the next message of a client that has `mark` in it, once, and closes the connection
+    /// in place of what the server answers: it is done, and nobody hears of it.
+    pub fn forget_answer(&self, mark: &[u8]) {
+        lock(&self.state).forgets = Some(mark.to_vec());
+    }
+
+    /// Whether no such message has come yet.
+    pub fn would_forget(&self) -> bool {
+        lock(&self.state).forgets.is_some()
     }
 
     /// Passes new connections to another server.
@@ -170,17 +185,52 @@ fn serve(client: TcpStream, state: &Arc<Mutex<State>>, era: u64) -> io::Result<(
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TICK))?;
     }
+    let forgotten = Arc::new(AtomicBool::new(false));
     let back = {
         let (from, to, state) = (server.clone(), client.clone(), state.clone());
-        thread::spawn(move || pump(&from, &to, &state, era))
+        let forgotten = forgotten.clone();
+        thread::spawn(move || pump(&from, &to, &state, era, &Way::Back(forgotten)))
     };
-    let there = pump(&client, &server, state, era);
+    let there = pump(&client, &server, state, era, &Way::There(forgotten));
     let _ = back.join();
     there
 }
 
+/// Which way is passed on; both know whether the answer is to be lost.
+enum Way {
+    There(Arc<AtomicBool>),
+    Back(Arc<AtomicBool>),
+}
+
+impl Way {
+    /// Whether what was read is an answer that is lost.
+    fn loses(&self, read: &[u8], state: &Mutex<State>) -> bool {
+        match self {
+            Self::There(forgotten) => {
+                let forgets = &mut lock(state).forgets;
+                let marked = forgets.as_ref().is_some_and(|mark| {
+                    let mut places = read.windows(mark.len().max(1));
+                    places.any(|place| place == mark.as_slice())
+                });
+                if marked {
+                    *forgets = None;
+                    forgotten.store(true, Ordering::SeqCst);
+                }
+                false
+            }
+            Self::Back(forgotten) => !read.is_empty() && forgotten.load(Ordering::SeqCst),
+        }
+    }
+}
+
 /// Passes on until one side ends or the proxy fails.
-fn pump(from: &TcpStream, to: &TcpStream, state: &Mutex<State>, era: u64) -> io::Result<()> {
+fn pump(
+    from: &TcpStream,
+    to: &TcpStream,
+    state: &Mutex<State>,
+    era: u64,
+    way: &Way,
+) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let read = {
@@ -204,6 +254,10 @@ fn pump(from: &TcpStream, to: &TcpStream, state: &Mutex<State>, era: u64) -> io:
         match read {
             Ok(0) => return to.shutdown(Shutdown::Write),
             Ok(length) => {
+                if way.loses(&buffer[..length], state) {
+                    end(from, Mode::Cut)?;
+                    return end(to, Mode::Cut);
+                }
                 let mut to = to;
                 to.write_all(&buffer[..length])?;
             }
@@ -279,6 +333,20 @@ mod tests {
         let error = (&second).read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         assert_eq!(proxy.accepted(), 2);
+    }
+
+    #[test]
+    fn an_answer_is_forgotten_once() {
+        let proxy = echo();
+        proxy.forget_answer(&[9]);
+        let stream = connect(&proxy);
+        assert_eq!(ask(&stream).unwrap(), 7);
+        (&stream).write_all(&[8, 9]).unwrap();
+        assert_eq!((&stream).read(&mut [0]).unwrap(), 0);
+        assert!(!proxy.would_forget());
+        let stream = connect(&proxy);
+        (&stream).write_all(&[9]).unwrap();
+        assert_eq!((&stream).read(&mut [0]).unwrap(), 1);
     }
 
     #[test]

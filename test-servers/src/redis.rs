@@ -361,6 +361,14 @@ impl Redis {
             let given = self.settings.iter();
             let given = given.map(|(name, value)| (name.as_str(), value.as_str()));
             for (name, value) in SETTINGS.into_iter().chain(given) {
+                // Redis does not make this one.
+                if name == "aclfile" {
+                    let file = self.folder.join(value);
+                    fs::OpenOptions::new()
+                        .create(true)
+                        .append(true)
+                        .open(file)?;
+                }
                 command.arg(format!("--{name}"));
                 // Some settings take several words.
                 match value {

@@ -6,7 +6,7 @@
 //! | variable | what it counts | read by |
 //! |---|---|---|
 //! | `DSM_CASES` | random cases of a test | `decide`, `envelope`, `forwarded`, `openapi`, `renewal`, `sealing` |
-//! | `DSM_CYCLES` | rounds of breaking and recovering | `kill`, `cut`, `failover`, `disk-full` |
+//! | `DSM_CYCLES` | rounds of breaking and recovering; rotations on each system, five times as many on PostgreSQL | `kill`, `cut`, `failover`, `disk-full`, `rotations` |
 //! | `DSM_RECORDS` | records of a vault that is moved | `migrate` |
 //! | `DSM_REQUESTS` | requests of each sort that are timed | `timing` |
 //! | `DSM_SOCKETS` | clients that do not go on | `half-open` |
@@ -49,6 +49,8 @@ enum Name {
     HalfOpen,
     /// Rotations of credentials under random events: nobody is locked out
     Renewal,
+    /// Rotations on real systems whose workers and networks fail: nobody is locked out
+    Rotations,
     /// Every store against the memory store under random operations
     Stores,
     /// `kill -9` of a server or of its database under load: nothing acknowledged is lost
@@ -141,6 +143,18 @@ const CAMPAIGNS: &[Campaign] = &[
         ],
         server: false,
         env: &[("PROPTEST_CASES", "2000")],
+    },
+    Campaign {
+        name: Name::Rotations,
+        tests: &[
+            "-p",
+            "dsm-providers",
+            "--test",
+            "systems",
+            "random_failures_lock_nobody_out",
+        ],
+        server: false,
+        env: &[("DSM_CYCLES", "200")],
     },
     Campaign {
         name: Name::Kill,

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use dsm_test_servers::mariadb::Mariadb;
 use dsm_test_servers::postgres::Postgres;
 use dsm_test_servers::python;
 use dsm_test_servers::rabbitmq::RabbitMq;
@@ -86,6 +87,10 @@ const PROGRAMS: &[Programs] = &[
     Programs {
         are_there: || Postgres::available().is_ok(),
         packages: &["postgresql"],
+    },
+    Programs {
+        are_there: || Mariadb::available().is_ok(),
+        packages: &["mariadb-server"],
     },
     // Sentinel is the same program, called otherwise.
     Programs {

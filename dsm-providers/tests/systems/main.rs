@@ -1,18 +1,26 @@
 //! The providers against real servers, which the tests start themselves.
 //!
-//! A system is one file: how its server is started, the conformance suite of providers over it, and
-//! what else holds for that system alone.
+//! A system is one file: how its server is started ([`suite::System`]), the conformance suite of
+//! providers over it, and the rotations of `suite`, both stamped by a macro, with what else holds for
+//! that system alone.
 
 #[cfg(feature = "aws-iam")]
 mod aws_iam;
+#[cfg(feature = "mysql")]
+mod mariadb;
 #[cfg(any(feature = "aws-iam", feature = "rabbitmq"))]
 mod plain_http;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 #[cfg(feature = "webhook")]
 mod receiver;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "ssh")]
 mod ssh;
+mod suite;
 #[cfg(feature = "webhook")]
 mod webhook;
 

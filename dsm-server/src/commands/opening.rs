@@ -214,11 +214,29 @@ pub(super) fn builder(
         sealing: config.sealing.clone(),
         ..VaultOptions::default()
     };
-    let builder = Vault::builder_dyn(store, keys).options(options);
+    let builder = managing(Vault::builder_dyn(store, keys).options(options));
     match &config.sts_endpoint {
         Some(url) => builder.sts(Arc::new(StsEndpoint::new(url.clone()))),
         None => builder,
     }
+}
+
+/// With the systems whose credentials this program can manage.
+#[cfg(feature = "providers")]
+fn managing(builder: VaultBuilder) -> VaultBuilder {
+    let providers = dsm_providers::all();
+    let found = providers
+        .names()
+        .filter_map(|name| Some((name, providers.find(name)?)));
+    found.fold(builder, |builder, (name, provider)| {
+        builder.provider(name, Arc::clone(provider))
+    })
+}
+
+/// Built without any.
+#[cfg(not(feature = "providers"))]
+fn managing(builder: VaultBuilder) -> VaultBuilder {
+    builder
 }
 
 /// Where the trail of a server is kept.

@@ -1,0 +1,112 @@
+//! Rotations on a real system, through the vault: nobody is locked out.
+//!
+//! # How a system is added
+//!
+//! Write a fixture that starts the server, implement
+//! [`ProviderFixture`](dsm_core::testing::provider::ProviderFixture) and [`System`] for it, and stamp
+//! both suites over an asynchronous function that makes one:
+//!
+//! ```text
+//! dsm_core::provider_conformance!(MyServer::fixture);
+//! crate::suite::rotations!(MyServer::fixture);
+//! ```
+//!
+//! The fixture of each test finds none of the accounts of the test before; tests of one system run
+//! one after the other, for which a fixture holds a lock. The accounts of these tests begin with
+//! `rot_`.
+//!
+//! The vault reaches the system through a proxy that fails on demand; what the tests find out by
+//! themselves goes past it. `DSM_CYCLES` says how many rotations the random test does on each
+//! system, and is a few unless said.
+
+mod crash;
+mod faults;
+mod random;
+mod served;
+mod world;
+
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use dsm_core::provider::{Key, Target};
+use dsm_core::testing::provider::ProviderFixture;
+pub(crate) use dsm_core::testing::rotation::Style;
+
+pub(crate) use self::crash::every_crash_is_survived;
+pub(crate) use self::faults::{
+    a_change_whose_answer_is_lost_is_found, a_slow_system_is_waited_for,
+    a_system_that_is_down_is_waited_for, an_admin_without_rights_ends_at_an_operator,
+    passwords_that_a_policy_refuses_end_at_an_operator,
+};
+pub(crate) use self::random::random_failures_lock_nobody_out;
+pub(crate) use self::served::{
+    a_reader_never_holds_what_does_not_log_in, a_timer_renews_and_the_overlap_is_kept,
+    the_window_of_a_change_in_place_is_measured,
+};
+use self::world::World;
+
+/// A system on which credentials are rotated.
+#[async_trait]
+pub(crate) trait System: ProviderFixture {
+    /// Under which name [`dsm_providers::all`] has its provider.
+    fn name(&self) -> &'static str;
+
+    /// How its credentials can be rotated.
+    fn styles(&self) -> &'static [Style];
+
+    /// Where its server listens.
+    fn server(&self) -> SocketAddr;
+
+    /// The target of [`ProviderFixture::target`], reached at another address.
+    fn at(&self, address: SocketAddr) -> Target;
+
+    /// What a message has in it that changes a credential, and no other message. The way to the
+    /// proxy is not encrypted.
+    fn change_mark(&self) -> &'static [u8];
+
+    /// Makes a key of an account, past the provider.
+    async fn make_key(&self, account: &str) -> Key {
+        panic!("{account}: a system whose styles have keys makes them")
+    }
+
+    /// Takes the rights of the admin, past the provider, and gives them back. Whether it can log in
+    /// meanwhile is the system's affair.
+    async fn set_rights(&self, has: bool);
+
+    /// Refuses every new password from now on, or no longer. Tells whether the system has such a
+    /// policy.
+    async fn refuse_passwords(&self, _refuses: bool) -> bool {
+        false
+    }
+
+    /// How many rotations the random test does for each one that `DSM_CYCLES` counts.
+    fn weight(&self) -> usize {
+        1
+    }
+}
+
+/// Stamps one test for each case; `$make` is an asynchronous function that gives a fresh [`System`].
+macro_rules! rotations {
+    ($make:expr) => {
+        crate::suite::rotations!(@stamp $make, [
+            a_timer_renews_and_the_overlap_is_kept,
+            a_reader_never_holds_what_does_not_log_in,
+            the_window_of_a_change_in_place_is_measured,
+            every_crash_is_survived,
+            random_failures_lock_nobody_out,
+            a_system_that_is_down_is_waited_for,
+            a_slow_system_is_waited_for,
+            passwords_that_a_policy_refuses_end_at_an_operator,
+            a_change_whose_answer_is_lost_is_found,
+            an_admin_without_rights_ends_at_an_operator,
+        ]);
+    };
+    (@stamp $make:expr, [$($case:ident,)+]) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            let system = ($make)().await;
+            crate::suite::$case(&system).await;
+        }
+    )+};
+}
+pub(crate) use rotations;
