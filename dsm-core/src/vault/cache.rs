@@ -67,6 +67,11 @@ impl ReadAt {
         }
     }
 
+    /// Whether it was not read before another instant.
+    pub(crate) fn is_since(self, other: Self) -> bool {
+        self.steady >= other.steady
+    }
+
     fn is_within(self, span: Duration, now: Self) -> bool {
         let age = (now.clock - self.clock).to_std();
         age.is_ok_and(|age| age < span) && now.steady.saturating_duration_since(self.steady) < span

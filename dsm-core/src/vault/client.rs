@@ -6,6 +6,7 @@
 
 mod bearer;
 mod credentials;
+mod decoy;
 mod identity;
 mod manage;
 mod nonce;
@@ -20,10 +21,10 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::bearer::Bearers;
-pub(crate) use self::credentials::NewClient;
 pub use self::credentials::{ClientCredentials, Credentials, SigningCredentials};
+pub(crate) use self::credentials::{NewClient, client_place};
+pub(crate) use self::decoy::decoy;
 pub use self::manage::{ApiClient, Rotated};
-pub(crate) use self::proof::Decoy;
 pub use self::proof::Presented;
 pub use self::token::{AccessToken, TokenInfo};
 pub use self::uses::LastUse;
@@ -49,6 +50,7 @@ pub const UNIQUE_KEY_PREFIX: &str = "dsm_uk_";
 
 const AUTHORIZATION: &str = "authorization";
 const CLIENT_ID: &str = "client_id";
+const CLIENT_ID_LENGTH: usize = 42;
 const UNIQUE_KEY: &str = "unique_key";
 
 /// One set of credentials of an authorization. Secrets are sealed beside it, because they can be
@@ -101,6 +103,12 @@ impl Client {
         }
     }
 
+    /// Under what it is found, in whatever kind it is kept.
+    fn terms_of(&self, terms: &mut Terms<'_>) {
+        terms.unique(CLIENT_ID, &self.client_id);
+        terms.plain(AUTHORIZATION, self.authorization.0.to_be_bytes());
+    }
+
     fn has_ended(&self, now: Timestamp) -> bool {
         self.ends_at.is_some_and(|at| now >= at)
     }
@@ -114,8 +122,7 @@ impl Entity for Client {
     }
 
     fn terms(&self, terms: &mut Terms<'_>) {
-        terms.unique(CLIENT_ID, &self.client_id);
-        terms.plain(AUTHORIZATION, self.authorization.0.to_be_bytes());
+        self.terms_of(terms);
         if let Proof::Identity {
             replaced_key: Some(key),
         } = &self.proof
@@ -131,7 +138,7 @@ impl Entity for Client {
 
 /// Whether a text has the form of our client ids; anything else is not repeated in the trail.
 fn is_client_id(text: &str) -> bool {
-    text.len() == 42 && text.bytes().all(|b| b.is_ascii_hexdigit())
+    text.len() == CLIENT_ID_LENGTH && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 pub(crate) fn decode_mac(text: &str) -> Option<Mac> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache::{Cache, ReadAt};
-use super::client::{Bearers, Decoy, Uses};
+use super::client::{Bearers, Uses, decoy};
 use super::error::OpenError;
 use super::record::Records;
 use super::registry::{ENGINES, Registry, RegistryEntry};
@@ -206,7 +206,8 @@ impl VaultBuilder {
             keyring: Arc::new(keyring),
         };
         let vault = self.assemble(unlocked).await?;
-        let mut set = ChangeSet::default().create(record);
+        let decoy = decoy(&vault.records, &*vault.entropy);
+        let mut set = ChangeSet::default().create(record).create(decoy);
         for name in ENGINES {
             let entry = RegistryEntry {
                 registry: Registry::Engine,
@@ -238,6 +239,7 @@ impl VaultBuilder {
         let unlocked = self.unlock().await?;
         let vault = self.assemble(unlocked).await?;
         vault.record_alone(Operation::Start).await?;
+        vault.keep_decoy().await?;
         Ok(vault)
     }
 
@@ -273,7 +275,6 @@ impl VaultBuilder {
         let trail = start_trail(&records, &self.audit, &self.clock, &self.entropy).await?;
         watch_changes(&records);
         Ok(Vault {
-            decoy: Decoy::new(&records, &*self.entropy),
             records,
             trail: Arc::new(trail),
             clock: self.clock,

@@ -25,6 +25,7 @@ pub(crate) const LEASE: Kind = Kind(24);
 pub(crate) const ATTEMPT: Kind = Kind(25);
 pub(crate) const NONCE: Kind = Kind(18);
 pub(crate) const CLIENT_USE: Kind = Kind(26);
+pub(crate) const DECOY: Kind = Kind(27);
 pub(crate) const VARIABLE: Kind = Kind(19);
 pub(crate) const DEPLOY: Kind = Kind(20);
 
@@ -55,6 +56,7 @@ pub(crate) const SEALED: &[Kind] = &[
     ATTEMPT,
     NONCE,
     CLIENT_USE,
+    DECOY,
     VARIABLE,
     DEPLOY,
 ];

@@ -116,7 +116,6 @@ pub struct Vault {
     bearers: client::Bearers,
     sealing: sealing::Sealing,
     uses: client::Uses,
-    decoy: client::Decoy,
     sts: Option<Arc<dyn Sts>>,
     /// Held for reading by every commit under way.
     committing: Arc<RwLock<()>>,

@@ -1,5 +1,6 @@
 //! Rotation of the root key while the vault is in use.
 
+use super::client::client_place;
 use super::error::{Error, OpenError};
 use super::init::{KEYRING_RECORD, find_vault_record};
 use super::record::{frame, unframe};
@@ -12,7 +13,7 @@ use super::{Vault, kind};
 use crate::access::Permission;
 use crate::audit::{ObjectKind, ObjectRef, Operation};
 use crate::crypto::{CryptoError, RootKeyId, root_key_id};
-use crate::id::{AttemptId, SecretId, TargetId, VariableId};
+use crate::id::{AttemptId, ClientId, SecretId, TargetId, VariableId};
 use crate::store::{ChangeSet, Kind, Page, Query, Record, StoreError};
 
 /// How far a rotation is.
@@ -189,7 +190,9 @@ impl Vault {
             }
             kind::TARGET => admin_place(sealer, TargetId(record.key.id)),
             kind::ATTEMPT => candidate_place(sealer, AttemptId(record.key.id)),
-            kind::CLIENT => sealer.context("client secret", kind::CLIENT.0, record.key.id),
+            kind @ (kind::CLIENT | kind::DECOY) => {
+                client_place(sealer, kind, ClientId(record.key.id))
+            }
             kind::SEALING_KEY => private_key_place(sealer, record.key.id),
             kind::VARIABLE => variable_place(sealer, VariableId(record.key.id)),
             _ => return Err(Error::damaged(record.key, CryptoError::UnsupportedFormat)),

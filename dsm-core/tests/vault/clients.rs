@@ -1,13 +1,19 @@
 //! The clients of an authorization: rotated, revoked, listed with their last use, and their tokens.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use dsm_core::access::{Principal, Rule};
 use dsm_core::audit::{AuditQuery, Operation};
-use dsm_core::store::Page;
+use dsm_core::crypto::StaticKeys;
+use dsm_core::entropy::OsEntropy;
+use dsm_core::store::{ChangeSet, Kind, MemoryStore, Page, RecordKey, Store};
+use dsm_core::testing::{FaultyStore, StoreCall};
 use dsm_core::vault::{
-    ApiClient, AuthorizationFields, Caller, ClientCredentials, Error, Presented,
+    ApiClient, AuthorizationFields, Caller, ClientCredentials, Error, Presented, Vault,
+    VaultOptions,
 };
 
 use super::fixture::{Fixture, identity};
@@ -64,6 +70,95 @@ impl Fixture {
             client_secret: self.credentials.client_secret.expose(),
         }
     }
+}
+
+/// What is asked of a store from now on.
+pub(crate) struct Asked(Arc<[AtomicUsize; 2]>);
+
+/// How many questions, and how many records came back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Count {
+    questions: usize,
+    answers: usize,
+}
+
+impl Count {
+    pub(crate) const ONE_OF_TWO: Self = Self {
+        questions: 2,
+        answers: 1,
+    };
+}
+
+impl Asked {
+    pub(crate) fn of(store: &FaultyStore) -> Self {
+        let counts = Arc::new([const { AtomicUsize::new(0) }; 2]);
+        let (questions, answers) = (Arc::clone(&counts), Arc::clone(&counts));
+        store.fail_when(move |call| {
+            if call == StoreCall::Read {
+                questions[0].fetch_add(1, Ordering::Relaxed);
+            }
+            false
+        });
+        store.tamper(move |_| {
+            answers[1].fetch_add(1, Ordering::Relaxed);
+        });
+        Self(counts)
+    }
+
+    /// Since it was last looked at.
+    pub(crate) fn count(&self) -> Count {
+        let [questions, answers] = [0, 1].map(|i| self.0[i].swap(0, Ordering::Relaxed));
+        Count { questions, answers }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_client_costs_the_store_what_a_wrong_secret_costs() {
+    let inner: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let store = Arc::new(FaultyStore::new(inner.clone()));
+    let f = Fixture::over(store.clone(), VaultOptions::default(), |fields| fields).await;
+    let ask = async |id: &str| rule(f.vault.authenticate(id, "dsm_cs_wrong", f.origin()).await);
+    let unknown = "0".repeat(42);
+    for _ in 0..2 {
+        let asked = Asked::of(&store);
+        assert_eq!(ask(&f.credentials.client_id).await, Rule::ClientSecret);
+        assert_eq!(asked.count(), Count::ONE_OF_TWO);
+        assert_eq!(ask(&unknown).await, Rule::Client);
+        assert_eq!(asked.count(), Count::ONE_OF_TWO);
+    }
+    // One that is damaged or gone changes no answer.
+    store.heal();
+    store.tamper(|record| record.revision += 1);
+    assert_eq!(ask(&unknown).await, Rule::Client);
+    let decoy = RecordKey::new(Kind(27), 1u64);
+    inner
+        .commit(ChangeSet::default().delete(decoy, 1))
+        .await
+        .unwrap();
+    store.heal();
+    assert_eq!(ask(&unknown).await, Rule::Client);
+}
+
+#[tokio::test]
+async fn a_vault_without_a_decoy_gets_one_when_it_is_opened() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let keys = Arc::new(StaticKeys::generate(&OsEntropy));
+    let builder = || Vault::builder_dyn(store.clone(), keys.clone());
+    builder().initialise().await.unwrap();
+    let decoy = RecordKey::new(Kind(27), 1u64);
+    let made = store
+        .find(decoy)
+        .await
+        .unwrap()
+        .expect("a new vault has one");
+    builder().open().await.unwrap();
+    assert_eq!(store.find(decoy).await.unwrap(), Some(made));
+    store
+        .commit(ChangeSet::default().delete(decoy, 1))
+        .await
+        .unwrap();
+    builder().open().await.unwrap();
+    assert!(store.find(decoy).await.unwrap().is_some());
 }
 
 #[tokio::test]

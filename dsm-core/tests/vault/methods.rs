@@ -18,7 +18,7 @@ use dsm_core::vault::{
     Registry, SigningCredentials, Vault,
 };
 
-use super::clients::rule;
+use super::clients::{Asked, Count, rule};
 
 const HOST: &str = "sts.example.org";
 const ARN: &str = "arn:aws:iam::123456789012:user/ann";
@@ -303,6 +303,28 @@ async fn every_wrong_signature_is_named_in_the_trail_and_nowhere_else() {
     assert_eq!(rule(refused.await), Rule::SignatureMethod);
     // None of these has used up the nonce.
     world.send(world.signed(&own, "1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unknown_signer_costs_the_store_what_a_wrong_signature_costs() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::default())));
+    let world = World::over(store.clone(), AuthenticationMethod::OAuth1).await;
+    let wrong = SigningCredentials {
+        consumer_secret: "dsm_os_wrong".into(),
+        ..world.signing().await
+    };
+    let nobody = SigningCredentials {
+        consumer_key: "0".repeat(42),
+        ..world.signing().await
+    };
+    // The first time it is read, after that it is remembered.
+    for nonce in ["1", "2"] {
+        let asked = Asked::of(&store);
+        rule(world.send(world.signed(&wrong, nonce)).await);
+        assert_eq!(asked.count(), Count::ONE_OF_TWO, "wrong, {nonce}");
+        rule(world.send(world.signed(&nobody, nonce)).await);
+        assert_eq!(asked.count(), Count::ONE_OF_TWO, "unknown, {nonce}");
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,6 @@ pub mod operation;
 pub mod path;
 pub mod places;
 pub mod router;
-pub(crate) mod signed;
+pub mod signed;
 mod timed;
 pub mod tls;

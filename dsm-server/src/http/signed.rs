@@ -16,7 +16,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The signed request in `call`; `None` when it is none: it has another `Authorization`, or names no
 /// consumer. `scheme` is what the client speaks, if that could be determined.
-pub(crate) fn read(call: &Call, scheme: Option<Scheme>) -> Option<Result<SignedRequest, Fault>> {
+pub fn read(call: &Call, scheme: Option<Scheme>) -> Option<Result<SignedRequest, Fault>> {
     let header = match call.header(AUTHORIZATION) {
         Some(header) => Some(of_scheme(header)?),
         None if call.headers().contains_key(AUTHORIZATION) => return None,

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::super::act::Act;
 use super::super::error::Error;
-use super::super::record::Stored;
+use super::super::record::{Entity, Stored};
 use super::super::{Vault, kind};
 use super::{
     AUTHORIZATION, CLIENT_SECRET_PREFIX, CONSUMER_SECRET_PREFIX, Client, Proof,
@@ -15,10 +15,10 @@ use super::{
 };
 use crate::access::{AuthenticationMethod, Authorization};
 use crate::audit::ObjectKind;
-use crate::crypto::{Context, CryptoError};
+use crate::crypto::{Context, CryptoError, Sealer};
 use crate::id::{AuthorizationId, ClientId};
 use crate::secret::SecretText;
-use crate::store::{Query, RecordKey};
+use crate::store::{Kind, Query, RecordKey};
 
 /// What a client of an authorization needs to prove who it is.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Vault {
         };
         let mut stored = self.records.draft(content, by).await?;
         if let Some(secrets) = secrets {
-            let context = self.client_context(stored.id);
+            let context = client_place(&self.records.sealer, kind::CLIENT, stored.id);
             stored.sealed_value = Some(self.records.sealer.seal(&context, &secrets).into());
         }
         Ok(NewClient {
@@ -198,21 +198,25 @@ impl Vault {
     }
 
     /// The secrets that an OAuth 1.0 client signs with: the consumer's and the token's.
-    pub(super) fn open_signing_secrets(
+    pub(super) fn open_signing_secrets<C: Entity<Id = ClientId>>(
         &self,
-        client: &Stored<Client>,
+        client: &Stored<C>,
     ) -> Result<[SecretText; 2], Error> {
         let secrets = self.open_secrets(client)?;
         let split = secrets.expose().split_once('\n');
         let (consumer, token) = split.ok_or_else(|| {
-            let key = RecordKey::new(kind::CLIENT, client.id);
+            let key = RecordKey::new(client.content.kind(), client.id);
             Error::damaged(key, CryptoError::UnsupportedFormat)
         })?;
         Ok([SecretText::new(consumer), SecretText::new(token)])
     }
 
-    fn open_secrets(&self, client: &Stored<Client>) -> Result<SecretText, Error> {
-        let key = RecordKey::new(kind::CLIENT, client.id);
+    fn open_secrets<C: Entity<Id = ClientId>>(
+        &self,
+        client: &Stored<C>,
+    ) -> Result<SecretText, Error> {
+        let key = RecordKey::new(client.content.kind(), client.id);
+        let place = client_place(&self.records.sealer, key.kind, client.id);
         let sealed = client
             .sealed_value
             .as_deref()
@@ -220,17 +224,11 @@ impl Vault {
         let opened = self
             .records
             .sealer
-            .open(&self.client_context(client.id), sealed)
+            .open(&place, sealed)
             .map_err(|error| Error::damaged(key, error))?;
         let secret = String::from_utf8(opened.to_vec())
             .map_err(|_| Error::damaged(key, CryptoError::UnsupportedFormat))?;
         Ok(SecretText::new(secret))
-    }
-
-    fn client_context(&self, id: ClientId) -> Context {
-        self.records
-            .sealer
-            .context("client secret", kind::CLIENT.0, id.0)
     }
 
     /// A unique key for an authorization whose clients have to name one.
@@ -246,6 +244,11 @@ impl Vault {
         BASE64URL_NOPAD.encode_append(&*bytes, &mut text);
         SecretText::new(text)
     }
+}
+
+/// Where the secrets of a client, or of the decoy, are sealed.
+pub(crate) fn client_place(sealer: &Sealer, kind: Kind, id: ClientId) -> Context {
+    sealer.context("client secret", kind.0, id.0)
 }
 
 /// The two secrets as they are sealed: neither contains a line break.

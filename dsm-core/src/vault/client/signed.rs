@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::super::cache::ReadAt;
 use super::super::error::Error;
 use super::super::record::Stored;
 use super::super::{Vault, kind};
+use super::decoy::{Asked, Decoy};
 use super::{CLIENT_ID, Client, Proof, is_client_id};
 use crate::access::{Denial, Origin, Principal, Rule};
 use crate::audit::{Actor, ObjectRef, Operation};
@@ -43,12 +45,20 @@ impl Vault {
         let claimed = Actor::Unknown {
             claimed: is_client_id(key).then(|| key.clone()),
         };
-        let term = self.records.term(kind::CLIENT, CLIENT_ID, key);
-        let client = self.records.cached_by::<Client>(kind::CLIENT, term).await?;
-        if let Err(denial) = self.verify_signature(client.as_ref(), &request, &protocol) {
-            if client.is_some() {
-                // As an unknown one is asked for every time.
-                self.as_for_nobody().await?;
+        let (client, asked) = self.look_for_signer(key).await?;
+        let has_secrets = |client: &Arc<Stored<Client>>| client.sealed_value.is_some();
+        let decoy = if client.as_ref().is_some_and(has_secrets) {
+            None
+        } else {
+            self.find_decoy().await?
+        };
+        let verified = self.verify_signature(client.as_ref(), decoy.as_ref(), &request, &protocol);
+        if let Err(denial) = verified {
+            if asked == Asked::Nothing && decoy.is_none() {
+                drop(self.find_decoy().await?);
+            }
+            if asked != Asked::Absent {
+                self.ask_for_nobody().await?;
             }
             return Err(self.refuse_signature(claimed, origin, None, denial).await);
         }
@@ -73,11 +83,27 @@ impl Vault {
         Ok(principal)
     }
 
-    /// The same work whoever is named: an unknown client's signature is compared with one by secrets
-    /// that nobody has.
+    /// The client of this consumer key, and what that has asked of the store.
+    async fn look_for_signer(
+        &self,
+        key: &str,
+    ) -> Result<(Option<Arc<Stored<Client>>>, Asked), Error> {
+        let term = self.records.term(kind::CLIENT, CLIENT_ID, key);
+        let before = ReadAt::now(&*self.clock);
+        let found = self.records.dated_by::<Client>(kind::CLIENT, term).await?;
+        Ok(match found {
+            Some((client, read_at)) if read_at.is_since(before) => (Some(client), Asked::Found),
+            Some((client, _)) => (Some(client), Asked::Nothing),
+            None => (None, Asked::Absent),
+        })
+    }
+
+    /// The same work whoever is named: the signature of who has no secrets is compared with one by
+    /// those of the decoy.
     fn verify_signature(
         &self,
         client: Option<&Arc<Stored<Client>>>,
+        decoy: Option<&Stored<Decoy>>,
         request: &SignedRequest,
         protocol: &Protocol,
     ) -> Result<(), Denial> {
@@ -85,9 +111,10 @@ impl Vault {
             Proof::Signature { token } => Some((client, token)),
             Proof::Secret { .. } | Proof::Identity { .. } => None,
         });
-        let opened = match signing {
-            Some((client, _)) => self.open_signing_secrets(client).ok(),
-            None => self.decoy.open_secrets(self),
+        let opened = match (client, decoy) {
+            (_, Some(decoy)) => self.open_signing_secrets(decoy).ok(),
+            (Some(client), None) => self.open_signing_secrets(client).ok(),
+            (None, None) => None,
         };
         let [consumer, token] = opened.unwrap_or_else(|| ["".into(), "".into()]);
         let verified = oauth1::verify(request, protocol, &consumer, &token);
