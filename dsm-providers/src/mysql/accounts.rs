@@ -49,26 +49,29 @@ impl Accounts for Mysql {
             return Ok(());
         }
         let identified = identified(session.kind(), password)?;
-        let mut create = format!("CREATE USER {quoted} {identified}");
-        if let Some(at) = new.expires_at {
-            let days = days_until(&mut session, at).await?;
-            create.push_str(&format!(" PASSWORD EXPIRE INTERVAL {days} DAY"));
-        }
+        let expiry = match new.expires_at {
+            Some(at) => {
+                let days = days_until(&mut session, at).await?;
+                format!(" PASSWORD EXPIRE INTERVAL {days} DAY")
+            }
+            None => String::new(),
+        };
+        let create = format!("CREATE USER {quoted} {identified}{expiry}");
         session.change(&create).await?;
         if !new.roles.is_empty() {
-            if session.kind() != Kind::Mysql {
+            if session.kind() == Kind::Mysql {
+                session
+                    .change(&format!("GRANT {roles} TO {quoted}"))
+                    .await?;
+                let default = format!("SET DEFAULT ROLE ALL TO {quoted}");
+                session.change(&default).await?;
+            } else {
                 for role in new.roles {
                     let grant = format!("GRANT {} TO {quoted}", name(role)?);
                     session.change(&grant).await?;
                 }
                 let first = name(&new.roles[0])?;
                 let default = format!("SET DEFAULT ROLE {first} FOR {quoted}");
-                session.change(&default).await?;
-            } else {
-                session
-                    .change(&format!("GRANT {roles} TO {quoted}"))
-                    .await?;
-                let default = format!("SET DEFAULT ROLE ALL TO {quoted}");
                 session.change(&default).await?;
             }
         }

@@ -52,17 +52,17 @@ impl Fixture {
         let stale = "SELECT User, is_role FROM mysql.user WHERE User LIKE 'conformance%' \
                      OR User LIKE 'rot\\_%'";
         let names = server().sql(stale).expect("listed");
-        let mut clean = String::from("DO 0; ");
-        for line in names.lines() {
+        let drops = names.lines().map(|line| {
             let (name, is_role) = line.split_once('\t').expect("two columns");
-            clean += &match is_role {
+            match is_role {
                 "Y" => format!("DROP ROLE '{name}'; "),
                 _ => format!("DROP USER '{name}'@'%'; "),
-            };
-        }
-        clean += &format!(
-            "CREATE ROLE {ROLE}; GRANT SELECT ON mysql.help_topic TO {ROLE}; \
+            }
+        });
+        let clean = format!(
+            "{}CREATE ROLE {ROLE}; GRANT SELECT ON mysql.help_topic TO {ROLE}; \
              GRANT {ROLE} TO {}@'%' WITH ADMIN OPTION",
+            drops.collect::<String>(),
             Mariadb::ADMIN
         );
         server().sql(&clean).expect("cleaned");

@@ -49,10 +49,11 @@ impl Fixture {
         let stale = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'conformance%' \
                      OR rolname LIKE 'rot\\_%'";
         let names = server().sql(stale).expect("listed");
-        let mut clean = format!("ALTER ROLE {ADMIN} CREATEROLE; ");
-        for name in names.lines() {
-            clean += &format!("DROP OWNED BY \"{name}\"; DROP ROLE \"{name}\"; ");
-        }
+        let drops = names
+            .lines()
+            .map(|name| format!("; DROP OWNED BY \"{name}\"; DROP ROLE \"{name}\""));
+        let drops: String = drops.collect();
+        let clean = format!("ALTER ROLE {ADMIN} CREATEROLE{drops}");
         server().sql(&clean).expect("cleaned");
         let fixture = Self { _turn: turn };
         // Roles that the admin made are its own to grant.
