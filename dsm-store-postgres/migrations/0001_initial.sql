@@ -117,7 +117,7 @@ $$;
 -- up. Answers whether the set took effect now, and not before.
 --
 -- Actions: 0 creates, 1 updates, 2 deletes, 3 checks. `_packed` is empty for the last two. A lease
--- settled with `_retry_at` NULL is done.
+-- settled with `_retry_at` NULL is done; one with the least number goes on.
 CREATE FUNCTION dsm.commit(
     _operation bytea,
     _notice text,
@@ -264,7 +264,8 @@ BEGIN
             WHERE at IS NULL AND job.topic = done.topic AND job.subject = done.subject;
         UPDATE dsm.job SET due_at = at, generation = NULL, leased_until = NULL
             FROM unnest(_settled_topics, _settled_subjects, _retry_at) AS again (topic, subject, at)
-            WHERE at IS NOT NULL AND job.topic = again.topic AND job.subject = again.subject;
+            WHERE at > '-9223372036854775808'::bigint
+                AND job.topic = again.topic AND job.subject = again.subject;
     END IF;
     IF cardinality(_removed_topics) > 0 THEN
         DELETE FROM dsm.job

@@ -35,6 +35,7 @@ pub(crate) fn commit_arguments(set: &ChangeSet) -> Result<Vec<Vec<u8>>, StoreErr
         arguments.push(match settlement {
             Settlement::Done => Vec::new(),
             Settlement::RetryAt(due_at) => instant(*due_at).to_vec(),
+            Settlement::Held => b"held".to_vec(),
         });
     }
     for change in &set.records {

@@ -13,6 +13,7 @@ const MIN_BITS: f64 = 64.0;
 
 /// Which passwords are made for a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct PasswordPolicy {
     /// Characters. Default: 32.

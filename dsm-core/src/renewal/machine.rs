@@ -54,6 +54,11 @@ pub enum State {
 
 /// What there is to do, in the large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "RotationStage")
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Prepare a candidate.
@@ -117,6 +122,11 @@ pub enum Found {
 
 /// Why a call failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "TargetFailure")
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Failure {
     /// The target will not.
@@ -129,6 +139,11 @@ pub enum Failure {
 
 /// How an operator settles it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "RotationDecision")
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Settle {
     /// Once more.
@@ -168,6 +183,21 @@ pub enum Effect {
     End,
     /// The event is none of this state's.
     Nothing,
+}
+
+impl Stage {
+    /// The decisions that lead on when an operator is waited for in this stage.
+    pub fn decisions(self) -> &'static [Settle] {
+        match self {
+            // Nothing is prepared that could be accepted.
+            Self::Plan => &[Settle::Retry, Settle::AcceptCurrent],
+            Self::Change | Self::Retire => &[
+                Settle::Retry,
+                Settle::AcceptCandidate,
+                Settle::AcceptCurrent,
+            ],
+        }
+    }
 }
 
 impl fmt::Display for Settle {
@@ -417,6 +447,26 @@ mod tests {
             let (next, effect) = step(progress, Event::Failed(Failure::Unavailable));
             assert_eq!(effect, Effect::WaitRetry);
             progress = step(next, Event::Begin).0;
+        }
+    }
+
+    #[test]
+    fn every_decision_of_a_stage_leads_on_and_no_other() {
+        for stage in [Stage::Plan, Stage::Change, Stage::Retire] {
+            let stopped = Progress::at(State::NeedsOperator(stage));
+            for how in [
+                Settle::Retry,
+                Settle::AcceptCandidate,
+                Settle::AcceptCurrent,
+            ] {
+                let (_, effect) = step(stopped, Event::Settle(how));
+                let leads_on = effect != Effect::Nothing;
+                assert_eq!(
+                    leads_on,
+                    stage.decisions().contains(&how),
+                    "{stage:?} {how}"
+                );
+            }
         }
     }
 

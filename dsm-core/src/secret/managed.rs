@@ -20,6 +20,7 @@ pub struct Managed {
 
 /// The kinds of items that can be managed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ItemKind {
     /// A user name and password.
@@ -32,6 +33,7 @@ pub enum ItemKind {
 
 /// An item whose credential is managed, as a secret's metadata has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ManagedItem {
     /// What it is.
     pub kind: ItemKind,

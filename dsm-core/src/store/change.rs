@@ -22,7 +22,7 @@ pub struct ChangeSet {
     pub records: Vec<Change>,
     /// Changes of the queue. No job key occurs twice, those of `settled` included.
     pub jobs: Vec<JobChange>,
-    /// Leases that end with this set; a lost one refuses the whole set.
+    /// Leases that end with this set, or that it depends on; a lost one refuses the whole set.
     pub settled: Vec<(Lease, Settlement)>,
     /// Names the set, so that what became of it can be told when the answer to its commit was lost:
     /// see [`Store::resolve`](super::Store::resolve).
@@ -230,6 +230,11 @@ impl ChangeSet {
     pub fn remove_job(mut self, key: JobKey) -> Self {
         self.jobs.push(JobChange::Remove(key));
         self
+    }
+
+    /// Adds the condition that a lease is the job's latest. It goes on.
+    pub fn hold(self, lease: &Lease) -> Self {
+        self.settle(lease, Settlement::Held)
     }
 
     /// Ends a lease.

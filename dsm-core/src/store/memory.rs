@@ -293,6 +293,9 @@ impl State {
             }
         }
         for (lease, settlement) in set.settled {
+            if settlement == Settlement::Held {
+                continue;
+            }
             let removed = self.remove_job(lease.job.key);
             if let (Settlement::RetryAt(due_at), Some(job)) = (settlement, removed) {
                 self.put_job(Job { due_at, ..job });

@@ -66,4 +66,6 @@ pub enum Settlement {
     Done,
     /// The job is due again at this instant.
     RetryAt(Timestamp),
+    /// The lease does not end: the set only takes effect while it is the job's latest.
+    Held,
 }

@@ -20,7 +20,7 @@ mod commit;
 mod early;
 mod error;
 mod init;
-mod kind;
+pub(crate) mod kind;
 mod lease;
 mod once;
 mod operator;

@@ -13,7 +13,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use dsm_core::secret::{
     AccessKey, CloudProvider, Credential, DataPatch, EphemeralCredential, KeyValue, Labels,
-    OutputMap, SecretText, SshKey,
+    Managed, OutputMap, SecretText, SshKey,
 };
 use dsm_core::vault::FieldError;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -21,8 +21,8 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value};
 
 use self::shape::{
-    ACCESS_KEY, ACCESS_KEY_LABELS, ACCESS_KEY_TEXTS, BLOCKS, CREDENTIAL_TEXTS, EPHEMERAL, GROUP,
-    ITEM, LABELS, Names, SSH_KEY_TEXTS,
+    ACCESS_KEY, ACCESS_KEY_LABELS, ACCESS_KEY_TEXTS, BLOCKS, CREDENTIAL, CREDENTIAL_TEXTS,
+    EPHEMERAL, GROUP, LABELS, Names, SSH_KEY, SSH_KEY_TEXTS,
 };
 use crate::http::json;
 
@@ -139,10 +139,10 @@ impl Reader {
                 &mut data,
                 "credentials",
                 &["credential"],
-                ITEM,
+                CREDENTIAL,
                 Self::credential,
             ),
-            ssh_keys: self.items(&mut data, "ssh_keys", &["ssh_key"], ITEM, Self::ssh_key),
+            ssh_keys: self.items(&mut data, "ssh_keys", &["ssh_key"], SSH_KEY, Self::ssh_key),
             ephemeral_credentials: self.items(
                 &mut data,
                 "ephemeral_credentials",
@@ -195,7 +195,7 @@ impl Reader {
     }
 
     fn credential(&mut self, mut item: Object) -> Option<Credential> {
-        self.refuse_target(&mut item);
+        let managed = self.managed(&mut item, &["pair_user"]);
         let mut fields = self.fields(&mut item, [CREDENTIAL_TEXTS, LABELS])?;
         let credential = Credential {
             host: self.text(&mut fields, "host"),
@@ -204,7 +204,7 @@ impl Reader {
             additional_information: self.text(&mut fields, "additional_information"),
             ip: self.text(&mut fields, "ip"),
             labels: self.labels(&mut fields),
-            managed: None,
+            managed,
         };
         self.done(&fields);
         self.done(&item);
@@ -212,7 +212,7 @@ impl Reader {
     }
 
     fn ssh_key(&mut self, mut item: Object) -> Option<SshKey> {
-        self.refuse_target(&mut item);
+        let managed = self.managed(&mut item, &[]);
         let mut fields = self.fields(&mut item, [SSH_KEY_TEXTS, LABELS])?;
         let key = SshKey {
             host: self.text(&mut fields, "host"),
@@ -223,7 +223,7 @@ impl Reader {
             additional_information: self.text(&mut fields, "additional_information"),
             ip: self.text(&mut fields, "ip"),
             labels: self.labels(&mut fields),
-            managed: None,
+            managed,
         };
         self.done(&fields);
         self.done(&item);
@@ -231,7 +231,6 @@ impl Reader {
     }
 
     fn ephemeral_credential(&mut self, mut item: Object) -> Option<EphemeralCredential> {
-        self.refuse_target(&mut item);
         let profile = self
             .required(&mut item, "profile")
             .and_then(|(path, value)| self.text_of(path, value));
@@ -257,7 +256,7 @@ impl Reader {
     }
 
     fn access_key(&mut self, mut item: Object) -> Option<AccessKey> {
-        self.refuse_target(&mut item);
+        let managed = self.managed(&mut item, &["user"]);
         let provider = self
             .required(&mut item, "type")
             .and_then(|(path, value)| self.provider(path, value));
@@ -275,7 +274,7 @@ impl Reader {
             ttl: None,
             access_key_id_label,
             secret_access_key_label,
-            managed: None,
+            managed,
         })
     }
 
@@ -382,14 +381,38 @@ impl Reader {
         None
     }
 
-    /// Credentials on systems that are managed are named by target, and no system is.
-    fn refuse_target(&mut self, item: &mut Object) {
-        for name in ["target", "pair_user"] {
-            let given = item.fields.remove(name);
-            if given.is_some_and(|value| !(self.lenient() && value.is_null())) {
-                self.reject(format!("{}.{name}", item.path), "there is no such target");
+    /// On which target the credential of an item is managed, with which of these `accounts` beside
+    /// what its fields name. Clients have no say in it: whoever names an account is given its next
+    /// password.
+    fn managed(&mut self, item: &mut Object, accounts: Names) -> Option<Managed> {
+        if self.lenient() {
+            for name in ["target", "pair_user"] {
+                if item
+                    .fields
+                    .remove(name)
+                    .is_some_and(|value| !value.is_null())
+                {
+                    let message = "is for operators to set, over /api/v1";
+                    self.reject(format!("{}.{name}", item.path), message);
+                }
             }
+            return None;
         }
+        let target = self.text(item, "target");
+        let mut account = |name| {
+            let named = accounts.contains(&name).then(|| self.text(item, name))??;
+            if target.is_none() {
+                let message = "must not be given without a target";
+                self.reject(format!("{}.{name}", item.path), message);
+            }
+            Some(named)
+        };
+        let (pair_user, user) = (account("pair_user"), account("user"));
+        Some(Managed {
+            target: target?,
+            pair_user,
+            user,
+        })
     }
 
     /// The object `fields`, which every item must have.

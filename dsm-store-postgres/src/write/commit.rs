@@ -58,6 +58,8 @@ const CREATE: i32 = 0;
 const UPDATE: i32 = 1;
 const DELETE: i32 = 2;
 const CHECK: i32 = 3;
+/// No instant is as early.
+const HELD: i64 = i64::MIN;
 
 impl Commit {
     /// The set, which was checked.
@@ -79,6 +81,7 @@ impl Commit {
             settled.retry_at.push(match settlement {
                 Settlement::Done => None,
                 Settlement::RetryAt(due_at) => Some(to_micros(due_at)),
+                Settlement::Held => Some(HELD),
             });
         }
         set.jobs.sort_unstable_by_key(|change| match change {

@@ -1,6 +1,6 @@
 -- A change set. Everything is checked before anything is written, so that no error can leave half.
 -- ARGV: operation or '', milliseconds to remember it, numbers of settlements, records and jobs, then
---   of each settlement: job key, generation, new due time or ''
+--   of each settlement: job key, generation, new due time, '' when it is done or 'held' when it goes on
 --   of each record: what, key, expected revision or '', new record or ''
 --   of each job: key, new job or ''
 local at = 0
@@ -29,7 +29,7 @@ for i = 1, settlements do
   if not job or generation == sub(NO_LEASE, 1, 8) or sub(job, 9, 16) ~= generation then
     return {'lease', key}
   end
-  settled[i] = {key = key, due = due, old = job}
+  if due ~= 'held' then settled[#settled + 1] = {key = key, due = due, old = job} end
 end
 
 local records, altered, told = {}, {}, {}

@@ -43,6 +43,17 @@ pub(super) async fn settle(
             .execute(connection)
             .await?
         }
+        Settlement::Held => {
+            sqlx::query!(
+                "UPDATE job SET generation = generation \
+                 WHERE topic = ? AND subject = ? AND generation = ?",
+                topic,
+                subject,
+                generation
+            )
+            .execute(connection)
+            .await?
+        }
     };
     if done.rows_affected() == 0 {
         return Err(StoreError::LeaseLost(key).into());

@@ -371,6 +371,9 @@ impl Case<'_> {
             // Made only where it is given: it takes a while.
             world.make_key().await;
         }
+        if self.row.pattern.ends_with("/settle") && self.fault == "good" {
+            world.stop_rotation().await;
+        }
         let permissions = match self.fault {
             "lacking" | "blind" => others,
             "nobody" => Permissions::none(),

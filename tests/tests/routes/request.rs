@@ -25,9 +25,15 @@ pub(crate) fn request(method: &Method, pattern: &str) -> Ask {
             match (method.as_str(), pattern) {
                 ("DELETE", "/api/v1/applications/{id}")
                 | ("POST", "/api/v1/secrets/{id}/enable") => "3",
+                (
+                    _,
+                    "/api/v1/secrets/{id}/rotate"
+                    | "/api/v1/secrets/{id}/attempts"
+                    | "/api/v1/secrets/{id}/attempts/{n}/settle",
+                ) => "4",
                 ("GET", "/api/v1/authorizations/{id}/private-key")
-                // The first one is in use.
-                | ("DELETE", "/api/v1/profiles/{id}") => "2",
+                // The first ones are in use.
+                | ("DELETE", "/api/v1/profiles/{id}" | "/api/v1/targets/{id}") => "2",
                 _ => "1",
             },
         );
@@ -72,6 +78,7 @@ pub(crate) fn fields(method: &Method, pattern: &str) -> Value {
             | "/api/v1/secrets/{id}/expire"
             | "/api/v1/secrets/{id}/versions/{n}/reveal"
             | "/api/v1/secrets/{id}/versions/{n}/restore"
+            | "/api/v1/targets/{id}/test"
             | "/api/v1/variables/{id}/reveal",
         ) => Value::Null,
         ("POST", "/iso/dapp/application") => json!({
@@ -104,12 +111,22 @@ pub(crate) fn fields(method: &Method, pattern: &str) -> Value {
             json!({"identity": "db/main"})
         }
         ("POST", "/iso/coe/dapp/deprovision" | "/iso/dapp/deprovision") => json!({
-            "pod_name": "pod", "deploy": "deploy", "namespace": "space", "secret_id": "4",
+            "pod_name": "pod", "deploy": "deploy", "namespace": "space", "secret_id": "5",
         }),
         ("POST", "/api/v1/profiles") => {
             json!({"identifier": "new", "kind": "credential", "target": "db"})
         }
         ("PATCH", "/api/v1/profiles/{id}") => json!({"ttl_seconds": 600}),
+        ("POST", "/api/v1/secrets/{id}/rotate") => json!({"overlap_seconds": 60}),
+        ("POST", "/api/v1/secrets/{id}/attempts/{n}/settle") => json!({"decision": "retry"}),
+        ("POST", "/api/v1/targets") => json!({
+            "name": "new", "provider": "fake", "address": "here",
+            "admin_credential": {"username": "admin", "password": "canary-admin"},
+        }),
+        ("PATCH", "/api/v1/targets/{id}") => json!({
+            "password_policy": {"length": 20},
+            "admin_credential": {"username": "admin", "password": "canary-admin"},
+        }),
         ("POST", "/api/v1/operators") => json!({"name": "new", "permissions": []}),
         (
             "POST",

@@ -10,10 +10,11 @@ use dsm_core::crypto::StaticKeys;
 use dsm_core::entropy::OsEntropy;
 use dsm_core::id::{ApplicationId, AuthorizationId, SecretId};
 use dsm_core::pipeline::Assignments;
+use dsm_core::provider::Login;
 use dsm_core::provision::ProfileKind;
-use dsm_core::secret::SecretData;
+use dsm_core::secret::{Credential, Managed, SecretData};
 use dsm_core::store::{ChangeSet, Job, Kind, MemoryStore, Page, Query, Record, Store as _, Topic};
-use dsm_core::testing::provider::FakeTarget;
+use dsm_core::testing::provider::{FakeCall, FakeTarget, Fault};
 use dsm_core::testing::{FakeSts, ManualClock};
 use dsm_core::vault::{
     ApplicationFields, AuthorizationFields, Caller, ClientCredentials, Container, Credentials,
@@ -43,11 +44,13 @@ pub(crate) const AUTHORIZATION: AuthorizationId = AuthorizationId(1);
 /// The host that requests for AWS are signed for.
 pub(crate) const STS: &str = "sts.example.org";
 /// The secret of the container that was provisioned.
-pub(crate) const CONTAINER: SecretId = SecretId(4);
+pub(crate) const CONTAINER: SecretId = SecretId(5);
 /// The kind of record that a nonce is.
 const NONCE: u16 = 18;
 /// The secret attached to it.
 pub(crate) const SECRET: SecretId = SecretId(1);
+/// The secret with a credential that is managed.
+pub(crate) const MANAGED: SecretId = SecretId(4);
 
 /// All records and jobs, sealed as they are: any write at all makes it another.
 pub(crate) type State = (Vec<Record>, Vec<Job>);
@@ -58,16 +61,19 @@ pub(crate) type State = (Vec<Record>, Vec<Job>);
 /// - application 2, `neighbour`, with authorization 2; application 3, `empty`, with none;
 /// - secret 1, `db/main`, of two versions, attached to authorization 1; secret 2, `other`, attached
 ///   to authorization 2; secret 3, `idle`, disabled and attached to nobody;
+/// - target 1, `db`, on which the credential `app` of secret 4, `managed`, is; target 2, `spare`,
+///   with none; both are the one fake;
 /// - a key that its client made, registered for authorization 1, which does not seal yet;
 /// - variable 1, `DB_PASSWORD`, and deploy 1 of authorization 1, if it has tokens;
-/// - target 1, `db`, with profile 1, `web`, by which `caller` is provisioned automatically, and
-///   profile 2, `spare`; if authorization 1 has tokens, secret 4 of its container with lease 1;
+/// - profile 1, `web`, on target 1, by which `caller` is provisioned automatically, and
+///   profile 2, `spare`; if authorization 1 has tokens, secret 5 of its container with lease 1;
 /// - operator 1, who may do everything, and one entry at least in every registry.
 pub(crate) struct World {
     pub(crate) vault: Arc<Vault>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) me: Caller,
     pub(crate) sts: Arc<FakeSts>,
+    pub(crate) target: Arc<FakeTarget>,
     router: Router<App>,
     store: Arc<MemoryStore>,
     conformance: Arc<Conformance>,
@@ -91,10 +97,11 @@ impl World {
         let store = Arc::new(MemoryStore::new());
         let clock = Arc::new(ManualClock::default());
         let keys = Arc::new(StaticKeys::generate(&OsEntropy));
+        let target = FakeTarget::shared();
         let vault = Vault::builder_dyn(store.clone(), keys.clone())
             .clock(clock.clone())
             .sts(sts.clone())
-            .provider("fake", FakeTarget::shared())
+            .provider("fake", target.clone())
             .initialise()
             .await
             .expect("an empty store takes a vault");
@@ -112,6 +119,7 @@ impl World {
             clock,
             me: Caller::embedded("tests"),
             sts,
+            target,
             router,
             store,
         };
@@ -130,6 +138,7 @@ impl World {
             let made = vault.create_registry_entry(me, registry, name, "").await;
             made.expect("an entry");
         }
+        self.make_targets().await;
         self.make_profiles().await;
         for (name, method) in [
             ("caller", method),
@@ -174,6 +183,7 @@ impl World {
         registered.await.expect("a key");
         let disabled = vault.disable_secret(me, SecretId(3), None).await;
         disabled.expect("a disabled secret");
+        self.make_managed_secret().await;
         if method == AuthenticationMethod::OAuth2 {
             self.register_variable().await;
             self.provision_container().await;
@@ -183,14 +193,6 @@ impl World {
 
     async fn make_profiles(&self) {
         let (vault, me) = (&self.vault, &self.me);
-        let fields = TargetFields {
-            name: Some("db".to_owned()),
-            provider: Some("fake".to_owned()),
-            address: Some("here".to_owned()),
-            admin: Some(NewAdmin::Own(FakeTarget::target().admin)),
-            ..TargetFields::default()
-        };
-        vault.create_target(me, fields).await.expect("a target");
         for identifier in ["web", "spare"] {
             let fields = ProfileFields {
                 identifier: Some(identifier.to_owned()),
@@ -213,6 +215,54 @@ impl World {
         let client = client.expect("a client");
         let failures = self.vault.provision_container(&client, &container).await;
         assert_eq!(failures.expect("a lease"), []);
+    }
+
+    async fn make_targets(&self) {
+        for name in ["db", "spare"] {
+            let Login { user, proof } = FakeTarget::target().admin;
+            let fields = TargetFields {
+                name: Some(name.to_owned()),
+                provider: Some("fake".to_owned()),
+                address: Some("here".to_owned()),
+                admin: Some(NewAdmin::Own(Login { user, proof })),
+                ..TargetFields::default()
+            };
+            let made = self.vault.create_target(&self.me, fields).await;
+            made.expect("a target");
+        }
+    }
+
+    async fn make_managed_secret(&self) {
+        self.target.add_account("app", "canary-managed");
+        let data = SecretData {
+            credentials: vec![Credential {
+                user: Some("app".to_owned()),
+                password: Some("canary-managed".into()),
+                managed: Some(Managed {
+                    target: "db".to_owned(),
+                    pair_user: None,
+                    user: None,
+                }),
+                ..Credential::default()
+            }],
+            ..SecretData::default()
+        };
+        let fields = SecretFields::new("Managed", data);
+        let made = self.vault.create_secret(&self.me, "managed", fields);
+        assert_eq!(made.await.expect("a secret").id, MANAGED);
+    }
+
+    /// Has attempt 1, of the managed credential, wait for an operator: the target lost an answer, and
+    /// neither the new password logs in nor the one that is served.
+    pub(crate) async fn stop_rotation(&self) {
+        self.target.add_account("app", "changed-by-somebody");
+        let lost = |call| (call == FakeCall::ChangePassword).then_some(Fault::ForgetsBefore);
+        self.target.fault_when(lost);
+        let asked = self.vault.rotate_secret(&self.me, MANAGED, None).await;
+        assert_eq!(asked.expect("asked")[0].id.0, 1);
+        let renewed = self.vault.renew(9).await.expect("a round");
+        assert_eq!(renewed.failed, 1);
+        self.target.heal();
     }
 
     async fn register_variable(&self) {

@@ -199,6 +199,11 @@ impl FakeTarget {
         self.state().calls.get(&call).copied().unwrap_or_default()
     }
 
+    /// How often anything was asked.
+    pub fn all_calls(&self) -> u64 {
+        self.state().calls.values().sum()
+    }
+
     /// How many calls ran at the same time at most.
     pub fn busiest(&self) -> usize {
         self.state().busiest

@@ -48,7 +48,7 @@ pub struct World {
     pub points: Arc<FailPoints>,
     /// Who manages the vault.
     pub me: Caller,
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     keys: Arc<StaticKeys>,
 }
 

@@ -66,6 +66,7 @@ pub fn ops() -> impl Strategy<Value = Vec<Op>> {
 fn op() -> impl Strategy<Value = Op> {
     let settlement = prop_oneof![
         Just(Settlement::Done),
+        Just(Settlement::Held),
         (0..50_i64).prop_map(|seconds| Settlement::RetryAt(at(seconds)))
     ];
     let settled = prop_oneof![
@@ -338,7 +339,7 @@ impl Pair<'_> {
                 let (first, second) = &self.leases[index];
                 let settlement = match *settlement {
                     Settlement::RetryAt(due) => Settlement::RetryAt(distinct(first.job.key, due)),
-                    Settlement::Done => Settlement::Done,
+                    other => other,
                 };
                 expected = expected.settle(first, settlement);
                 set = set.settle(second, settlement);

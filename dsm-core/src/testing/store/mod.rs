@@ -189,6 +189,7 @@ macro_rules! store_conformance {
             a_done_job_is_gone,
             a_job_to_be_retried_is_due_again,
             a_lease_is_settled_once,
+            a_held_lease_goes_on,
             a_put_loses_the_lease,
             a_remove_loses_the_lease,
             a_generation_is_never_repeated,

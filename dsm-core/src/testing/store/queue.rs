@@ -124,7 +124,11 @@ pub async fn an_old_lease_settles_nothing(store: Arc<dyn Store>) {
     put(&*store, job(1, 0)).await;
     let old = claim_one(&*store, 0).await;
     let new = claim_one(&*store, 100).await;
-    for settlement in [Settlement::Done, Settlement::RetryAt(at(500))] {
+    for settlement in [
+        Settlement::Done,
+        Settlement::RetryAt(at(500)),
+        Settlement::Held,
+    ] {
         let result = store.settle(&old, settlement).await;
         refused!(result, LeaseLost(key) if key == job(1, 0).key);
     }
@@ -205,6 +209,27 @@ pub async fn a_lease_is_settled_once(store: Arc<dyn Store>) {
         .await
         .expect("it holds");
     refused!(store.settle(&lease, Settlement::Done).await, LeaseLost(_));
+}
+
+/// A set that depends on a lease leaves it as it is.
+pub async fn a_held_lease_goes_on(store: Arc<dyn Store>) {
+    put(&*store, job(1, 0)).await;
+    let lease = claim_one(&*store, 0).await;
+    for id in 1..=2 {
+        let set = ChangeSet::default().create(record(id)).hold(&lease);
+        store.commit(set).await.expect("it holds");
+    }
+    assert_eq!(claim(&*store, 59, 9).await, [], "nobody else has it");
+    let new = claim_one(&*store, 60).await;
+    assert_eq!(new.job, job(1, 0), "due when it was");
+    let set = ChangeSet::default().create(record(3)).hold(&lease);
+    refused!(store.commit(set).await, LeaseLost(key) if key == lease.job.key);
+    assert_eq!(find(&*store, 3).await, None);
+    store
+        .settle(&new, Settlement::Done)
+        .await
+        .expect("it holds");
+    refused!(store.settle(&new, Settlement::Held).await, LeaseLost(_));
 }
 
 /// A job scheduled anew belongs to no worker.

@@ -132,6 +132,18 @@ impl Vault {
         Ok((attempts, set))
     }
 
+    /// Whether the rotation of one of a secret's items waits for an operator.
+    pub async fn needs_operator(&self, secret: &Stored<Secret>) -> Result<bool, Error> {
+        for item in &secret.managed {
+            let newest = self.newest_attempt(secret.id, item).await?;
+            let state = newest.map(|attempt| attempt.progress.state);
+            if matches!(state, Some(State::NeedsOperator(_))) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// A page of a secret's attempts, newest first.
     pub async fn list_attempts(
         &self,
@@ -157,7 +169,8 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// [`Error::Conflict`] when the attempt does not wait for anybody.
+    /// [`Error::Conflict`] when the attempt does not wait for anybody, or the decision is none of
+    /// [those](Stage::decisions) of the stage in which it stopped.
     pub async fn settle_attempt(
         &self,
         caller: &Caller,
@@ -178,6 +191,10 @@ impl Vault {
             let message = "the rotation does not wait for an operator";
             return Err(Error::Conflict(message.to_owned()));
         };
+        if !stage.decisions().contains(&how) {
+            let message = format!("{how} decides nothing where the rotation stopped");
+            return Err(Error::Conflict(message));
+        }
         let mut content = Attempt::clone(&old);
         content.settle = Some(how);
         let new = self.records.revise(&old, content, &caller.operator.name);

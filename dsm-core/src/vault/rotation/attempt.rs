@@ -68,6 +68,11 @@ pub struct Attempt {
 
 /// Why a credential is rotated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "RotationCause")
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// Its timer.
@@ -78,6 +83,11 @@ pub enum Cause {
 
 /// How a credential is rotated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "RotationMethod")
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// The one account is changed. Between the change and the promotion neither password is sure to
@@ -113,6 +123,7 @@ pub struct Plan {
 
 /// A promotion that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Promotion {
     /// The version that serves the candidate.
     pub version: u64,
@@ -128,6 +139,11 @@ pub struct Promotion {
 
 /// Something that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "RotationFailure")
+)]
 pub struct Tried {
     /// When.
     pub at: Timestamp,

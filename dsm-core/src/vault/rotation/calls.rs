@@ -48,7 +48,7 @@ fn keys_of(reach: &Reach) -> Result<Keys<'_>, ProviderError> {
 
 impl Vault {
     /// Prepares a candidate and commits it.
-    pub(super) async fn plan(&self, run: &mut Run) -> Result<Event, Error> {
+    pub(super) async fn plan(&self, held: &Held, run: &mut Run) -> Result<Event, Error> {
         let reach = reached!(self, run, "plan");
         let item = run.attempt.item.clone();
         if !run.secret.managed.iter().any(|other| other.is_same(&item)) {
@@ -103,7 +103,7 @@ impl Vault {
         self.fail_point(points::BEFORE_PLAN).await;
         let secret = RecordKey::new(kind::SECRET, run.secret.id);
         let set = ChangeSet::default().check_at(secret, run.secret.revision);
-        self.keep(run, set).await?;
+        self.keep(held, run, set).await?;
         self.fail_point(points::AFTER_PLAN).await;
         run.attempt.progress = before;
         Ok(Event::Planned)
@@ -309,7 +309,7 @@ impl Vault {
                         let issued = reach.ask(true, &[], issue).await;
                         self.fail_point(points::AFTER_CHANGE).await;
                         let key = done!(self, run, "issue key", async { issued });
-                        self.keep_issued(run, plan, key).await?;
+                        self.keep_issued(held, run, plan, key).await?;
                     }
                 }
             }
@@ -321,6 +321,7 @@ impl Vault {
     /// Commits a key as soon as it is known.
     async fn keep_issued(
         &self,
+        held: &Held,
         run: &mut Run,
         mut plan: Plan,
         key: crate::provider::Key,
@@ -329,7 +330,7 @@ impl Vault {
         let account = plan.account.clone();
         run.attempt.plan = Some(plan);
         run.candidate = Some(Credential::Key { account, key });
-        self.keep(run, ChangeSet::default()).await?;
+        self.keep(held, run, ChangeSet::default()).await?;
         self.fail_point(points::AFTER_ISSUE).await;
         Ok(())
     }

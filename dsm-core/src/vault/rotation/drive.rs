@@ -129,7 +129,7 @@ impl Vault {
             run.attempt.progress = progress;
             held.check()?;
             event = match effect {
-                Effect::Plan => self.plan(&mut run).await?,
+                Effect::Plan => self.plan(held, &mut run).await?,
                 Effect::Probe => self.probe(held, &mut run).await?,
                 Effect::Change => self.change(held, &mut run).await?,
                 Effect::LogIn => self.check_candidate(&mut run).await?,
@@ -147,8 +147,14 @@ impl Vault {
     }
 
     /// Commits where an attempt is while its lease goes on.
-    pub(super) async fn keep(&self, run: &mut Run, set: ChangeSet) -> Result<(), Error> {
+    pub(super) async fn keep(
+        &self,
+        held: &Held,
+        run: &mut Run,
+        set: ChangeSet,
+    ) -> Result<(), Error> {
         let (stored, set) = self.with_attempt(run, set);
+        let set = set.hold(&held.lease());
         let operation = OperationId::new(self.clock.now(), self.entropy.array());
         self.records.commit(set.named(operation)).await?;
         run.stored = stored;

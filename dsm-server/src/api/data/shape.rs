@@ -16,10 +16,10 @@ pub(super) const BLOCKS: Names = &[
     "key_value",
     "ssh_keys",
 ];
-/// An item of any block but accounts and cloud keys.
-pub(super) const ITEM: Names = &["fields"];
+pub(super) const CREDENTIAL: Names = &["fields", "target", "pair_user"];
+pub(super) const SSH_KEY: Names = &["fields", "target"];
 pub(super) const EPHEMERAL: Names = &["profile", "fields"];
-pub(super) const ACCESS_KEY: Names = &["type", "fields"];
+pub(super) const ACCESS_KEY: Names = &["type", "fields", "target", "user"];
 /// Pairs; the name says nothing about them.
 pub(super) const GROUP: Names = &["name", "fields"];
 pub(super) const LABELS: Names = &[
@@ -44,12 +44,28 @@ pub(super) const ACCESS_KEY_LABELS: Names = &["access_key_id_label", "secret_acc
 
 /// What [`Strictness::Strict`](super::Strictness::Strict) takes.
 pub fn strict() -> Shape {
-    let credential = json!({"fields": fields(CREDENTIAL_TEXTS, LABELS)});
-    let ssh_key = json!({"fields": fields(SSH_KEY_TEXTS, LABELS)});
+    let target = json!({
+        "type": ["string", "null"],
+        "description": "The target on which the credential is managed",
+    });
+    let credential = json!({
+        "fields": fields(CREDENTIAL_TEXTS, LABELS),
+        "target": target,
+        "pair_user": {
+            "type": ["string", "null"],
+            "description": "The other account, where two are served in turn",
+        },
+    });
+    let ssh_key = json!({"fields": fields(SSH_KEY_TEXTS, LABELS), "target": target});
     let ephemeral = json!({"profile": {"type": "string"}, "fields": fields(&[], LABELS)});
     let access_key = json!({
         "type": {"enum": ["aws", "azure", "gcp"]},
         "fields": fields(ACCESS_KEY_TEXTS, ACCESS_KEY_LABELS),
+        "target": target,
+        "user": {
+            "type": ["string", "null"],
+            "description": "The account that a managed key is of",
+        },
     });
     let blocks = BLOCKS.iter().map(|block| {
         let schema = match *block {

@@ -21,7 +21,9 @@ mod profiles;
 mod query;
 mod registries;
 mod request;
+mod rotations;
 mod secrets;
+mod targets;
 mod variables;
 mod versions;
 mod view;
@@ -42,6 +44,8 @@ pub fn routes() -> Vec<Route<App>> {
     routes.extend(versions::routes());
     routes.extend(profiles::routes());
     routes.extend(leases::routes());
+    routes.extend(rotations::routes());
+    routes.extend(targets::routes());
     routes.extend(variables::routes());
     routes.extend(operators::routes());
     routes.extend(audit::routes());

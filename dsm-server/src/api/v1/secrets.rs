@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use dsm_core::secret::{
-    DataPatch, Identity, ItemCounts, Renewal, RenewalInterval, Secret, SecretError, Status,
+    DataPatch, Identity, ItemCounts, ManagedItem, Renewal, RenewalInterval, Secret, SecretError,
+    Status,
 };
 use dsm_core::store::Page;
 use dsm_core::time::Timestamp;
@@ -41,6 +42,8 @@ pub(super) struct View {
     version: u64,
     oldest_version: u64,
     has_error: bool,
+    /// Whether the rotation of one of its credentials waits for an operator.
+    needs_operator: bool,
 }
 
 /// What a secret has in common with its versions.
@@ -56,6 +59,8 @@ pub(super) struct Metadata {
     description: String,
     renew: Timers,
     items: ItemCounts,
+    /// Those of its items whose credentials are managed on a target.
+    managed: Vec<ManagedItem>,
     destroyed_at: Option<Timestamp>,
 }
 
@@ -325,6 +330,7 @@ async fn view(vault: &Vault, stored: &Stored<Secret>) -> Result<Object<View>, Fa
         version: stored.version,
         oldest_version: stored.oldest,
         has_error: stored.has_error,
+        needs_operator: vault.needs_operator(stored).await?,
     };
     Ok(Object::of(stored, content))
 }
@@ -355,6 +361,7 @@ pub(super) async fn metadata(vault: &Vault, secret: &Secret) -> Result<Metadata,
             ephemeral: ephemeral.into(),
         },
         items: secret.items,
+        managed: secret.managed.clone(),
         destroyed_at: secret.destroyed_at,
     })
 }

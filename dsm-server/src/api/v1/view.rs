@@ -66,6 +66,12 @@ impl<V: Serialize> Object<V> {
         tagged(Reply::json(StatusCode::OK, &self), revision)
     }
 
+    /// The object as it is while something goes on with it.
+    pub(super) fn accepted(self) -> Reply {
+        let revision = self.stamps.revision;
+        tagged(Reply::json(StatusCode::ACCEPTED, &self), revision)
+    }
+
     /// The object that was just made in `collection`.
     pub(super) fn created(self, collection: &str) -> Reply {
         let place = format!("{collection}/{}", self.id);
