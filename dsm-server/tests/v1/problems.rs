@@ -206,7 +206,10 @@ async fn what_must_be_given_is_what_is_described_so() {
             continue;
         };
         let described: BTreeSet<&str> = names.iter().filter_map(Value::as_str).collect();
-        let target = path.trim_start_matches("/api/v1").replace("{id}", "1");
+        let target = path
+            .trim_start_matches("/api/v1")
+            .replace("{id}", "1")
+            .replace("{n}", "1");
         let answer = server.post(&target, json!({})).await;
         let missing = answer.problem(422).iter();
         let missing = missing.filter(|error| error["message"] == "is required");

@@ -36,7 +36,8 @@ async fn a_secret_is_made_with_every_field_and_never_shows_values() {
         "status": "disabled", "engine": "Kubernetes", "environment": "production",
         "expires_at": "2027-01-01T00:00:00Z", "tags": ["a", "b"], "description": "nightly",
         "renew": {"cloud": 10, "credential": false, "ephemeral": 525_600},
-        "version": 1, "oldest_version": 1, "has_error": false, "destroyed_at": null,
+        "version": 1, "oldest_version": 1, "has_error": false, "needs_operator": false,
+        "destroyed_at": null, "managed": [],
         "items": {
             "credentials": 1, "ssh_keys": 1, "ephemeral_credentials": 1, "access_keys": 1,
             "key_values": 2,
@@ -67,7 +68,8 @@ async fn defaults_are_shown() {
         "engine": "Generic", "environment": null, "expires_at": null, "tags": [],
         "description": "",
         "renew": {"cloud": false, "credential": false, "ephemeral": false},
-        "version": 1, "oldest_version": 1, "has_error": false, "destroyed_at": null,
+        "version": 1, "oldest_version": 1, "has_error": false, "needs_operator": false,
+        "destroyed_at": null, "managed": [],
         "items": {
             "credentials": 0, "ssh_keys": 0, "ephemeral_credentials": 0, "access_keys": 0,
             "key_values": 0,

@@ -17,7 +17,7 @@ async fn versions_are_listed_and_shown_without_values() {
     let expected = json!({
         "version": 1, "secret": "1", "identity": "db/main", "name": "Main database",
         "enabled": true, "engine": "Generic", "environment": null, "expires_at": null,
-        "tags": [], "description": "", "destroyed_at": null,
+        "tags": [], "description": "", "destroyed_at": null, "managed": [],
         "renew": {"cloud": false, "credential": false, "ephemeral": false},
         "items": {
             "credentials": 0, "ssh_keys": 0, "ephemeral_credentials": 0, "access_keys": 0,
