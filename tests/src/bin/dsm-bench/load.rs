@@ -21,6 +21,8 @@ pub(crate) struct Turn {
     pub(crate) p99: Duration,
     /// How much of the processors the hypervisor gave to others, of 1.
     pub(crate) steal: f64,
+    /// How much of the processors nobody used, of 1.
+    pub(crate) idle: f64,
 }
 
 /// Sends one request after the other on so many connections for so long.
@@ -63,7 +65,11 @@ pub(crate) async fn turn(
         all.extend(task.await??);
     }
     let elapsed = started.elapsed();
-    let steal = Processor::read()?.stolen_since(&before);
+    let after = Processor::read()?;
+    let (steal, idle) = (
+        before.share(&after, |it| it.stolen),
+        before.share(&after, |it| it.idle),
+    );
     all.sort_unstable();
     let at = |share: f64| {
         #[allow(
@@ -82,6 +88,7 @@ pub(crate) async fn turn(
         p50: at(0.5),
         p99: at(0.99),
         steal,
+        idle,
     })
 }
 
@@ -89,6 +96,7 @@ pub(crate) async fn turn(
 struct Processor {
     total: u64,
     stolen: u64,
+    idle: u64,
 }
 
 impl Processor {
@@ -103,12 +111,14 @@ impl Processor {
         Ok(Self {
             total: ticks.iter().take(8).sum(),
             stolen: ticks.get(7).copied().unwrap_or(0),
+            // Waiting for a disk is being idle.
+            idle: ticks.iter().skip(3).take(2).sum(),
         })
     }
 
     #[allow(clippy::cast_precision_loss, reason = "ticks of some seconds")]
-    fn stolen_since(&self, before: &Self) -> f64 {
-        let total = self.total.saturating_sub(before.total).max(1);
-        self.stolen.saturating_sub(before.stolen) as f64 / total as f64
+    fn share(&self, later: &Self, of: impl Fn(&Self) -> u64) -> f64 {
+        let total = later.total.saturating_sub(self.total).max(1);
+        of(later).saturating_sub(of(self)) as f64 / total as f64
     }
 }

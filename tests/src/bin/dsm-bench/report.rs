@@ -59,9 +59,9 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Fault> {
     )?;
     writeln!(
         out,
-        "| connections | server | requests/s (median) | p50 | p99 | of bare |"
+        "| connections | server | requests/s (median) | p50 | p99 | processors idle | of bare |"
     )?;
-    writeln!(out, "|---|---|---|---|---|---|")?;
+    writeln!(out, "|---|---|---|---|---|---|---|")?;
     for &connections in &plan.connections {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         let mut repeated = 0;
@@ -90,10 +90,11 @@ pub(crate) async fn run(plan: Plan) -> Result<(), Fault> {
         for (name, turns, share) in [("bare", &theirs, 1.0), ("dsm-server", &ours, ratio)] {
             writeln!(
                 out,
-                "| {connections} | {name} | {:.0} | {:.2} ms | {:.2} ms | {:.0} % |",
+                "| {connections} | {name} | {:.0} | {:.2} ms | {:.2} ms | {:.0} % | {:.0} % |",
                 median(turns.iter().map(|turn| turn.rate).collect()),
                 1e3 * median(turns.iter().map(|turn| turn.p50.as_secs_f64()).collect()),
                 1e3 * median(turns.iter().map(|turn| turn.p99.as_secs_f64()).collect()),
+                100.0 * median(turns.iter().map(|turn| turn.idle).collect()),
                 100.0 * share,
             )?;
         }
