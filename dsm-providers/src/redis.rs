@@ -116,10 +116,19 @@ impl Passwords for Redis {
         account: &str,
         password: &SecretText,
     ) -> Result<LogIn, ProviderError> {
-        Ok(match session::enter(target, account, password).await? {
-            Entry::Open(_) => LogIn::Accepted,
-            Entry::Rejected(_) => LogIn::Rejected,
-        })
+        let Entry::Open(_) = session::enter(target, account, password).await? else {
+            return Ok(LogIn::Rejected);
+        };
+        if wants_file(target) {
+            // A change whose answer was lost works already, and may not be saved yet.
+            let mut session = Session::open(target).await?;
+            if let Err(error @ ProviderError::Unavailable(_)) =
+                check_saving(&mut session, target).await
+            {
+                return Err(error);
+            }
+        }
+        Ok(LogIn::Accepted)
     }
 
     async fn change_password(
@@ -176,10 +185,11 @@ impl Accounts for Redis {
         no_template(template)?;
         let name = name(account)?;
         let mut session = Session::open(target).await?;
+        // That somebody is gone may be all there was of a drop that was cut off: it is saved first.
+        check_saving(&mut session, target).await?;
         if !exists(&mut session, name).await? {
             return Ok(());
         }
-        check_saving(&mut session, target).await?;
         // Redis disconnects whoever it deletes.
         let mut delete = acl("DELUSER");
         delete.arg(name);

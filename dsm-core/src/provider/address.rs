@@ -5,8 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[error("{0} is an address that targets are not reached at")]
 pub struct AddressError(pub IpAddr);
 
-/// The metadata service of AWS over IPv6.
-const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// The services of clouds that tell a machine what it is and may, outside of what is link-local: of
+/// Alibaba and Azure, and over IPv6 of AWS (all of its prefix) and Google.
+const ALIBABA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
+const AZURE: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+const AWS: [u16; 2] = [0xfd00, 0xec2];
+const GOOGLE: Ipv6Addr = Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254);
 
 /// Refuses addresses by which a target could reach what only this machine may: link-local ones, with
 /// the metadata services of clouds, and those that name no single host. A provider resolves a name
@@ -19,10 +23,15 @@ pub fn check_address(address: IpAddr) -> Result<IpAddr, AddressError> {
                 || v4.is_unspecified()
                 || v4.is_multicast()
                 || v4.is_broadcast()
-                || v4 == Ipv4Addr::new(100, 100, 100, 200)
+                || v4 == ALIBABA
+                || v4 == AZURE
         }
         IpAddr::V6(v6) => {
-            v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast() || v6 == METADATA
+            v6.is_unicast_link_local()
+                || v6.is_unspecified()
+                || v6.is_multicast()
+                || v6.segments().starts_with(&AWS)
+                || v6 == GOOGLE
         }
     };
     if refused {
@@ -44,6 +53,9 @@ mod tests {
             "::ffff:169.254.169.254",
             "fe80::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "168.63.129.16",
             "100.100.100.200",
             "0.0.0.0",
             "::",

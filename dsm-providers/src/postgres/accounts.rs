@@ -73,6 +73,17 @@ impl Accounts for Postgres {
         session
             .change_in_time(&format!("ALTER ROLE {quoted} NOLOGIN"))
             .await?;
+        let member = "SELECT pg_has_role(current_user, $1::name, 'USAGE')";
+        let member = session.rows(member, &[&name]).await?;
+        let member: bool = member
+            .first()
+            .is_some_and(|row| row.try_get(0).unwrap_or(false));
+        if !member {
+            // Who is no superuser ends sessions, and gives away what they own, only of roles of his.
+            session
+                .change_in_time(&format!("GRANT {quoted} TO CURRENT_USER"))
+                .await?;
+        }
         let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1";
         session.rows(ended, &[&name]).await?;
         if let Some(template) = template {
@@ -96,15 +107,6 @@ impl Accounts for Postgres {
             };
         }
         let heir = identifier(heir(target))?;
-        let member = "SELECT pg_has_role(current_user, $1::name, 'USAGE')";
-        let member = session.rows(member, &[&name]).await?;
-        let member: bool = member.first().is_some_and(|row| row.get(0));
-        if !member {
-            // Who is no superuser gives away only what belongs to roles of his.
-            session
-                .change_in_time(&format!("GRANT {quoted} TO CURRENT_USER"))
-                .await?;
-        }
         for other in databases_with_traces(&session, name).await? {
             let freeing = format!("REASSIGN OWNED BY {quoted} TO {heir}; DROP OWNED BY {quoted}");
             let there = Session::open_in(target, &other).await?;

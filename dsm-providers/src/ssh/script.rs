@@ -98,8 +98,9 @@ runuser -u "$name" -- sh -c "$edit" sh "$(home "$name")" "$mark" "$line"
 IFS= read -r name && IFS= read -r password && IFS= read -r groups && IFS= read -r last ||
     no "cut off"
 if getent passwd "$name" >/dev/null; then
-    [ "$(getent passwd "$name" | cut -d: -f5)" = dsm ] || no "there is such an account already"
-    usermod -e "$last" -G "$groups" -- "$name" || exit 1
+    [ "$(getent passwd "$name" | cut -d: -f5 | cut -d, -f1)" = dsm ] ||
+        no "there is such an account already"
+    usermod -p "*" -e "$last" -G "$groups" -- "$name" || exit 1
 else
     said=$(useradd -m -s /bin/sh -c dsm -e "$last" -G "$groups" -p "*" -- "$name" 2>&1) || {
         getent passwd "$name" >/dev/null || no "$said"
@@ -117,7 +118,8 @@ fi
         text: r#"
 IFS= read -r name || no "cut off"
 getent passwd "$name" >/dev/null || exit 0
-[ "$(getent passwd "$name" | cut -d: -f5)" = dsm ] || no "it is an account of somebody else"
+# Whoever has the account may set the parts after the first comma.
+[ "$(getent passwd "$name" | cut -d: -f5 | cut -d, -f1)" = dsm ] || no "it is an account of somebody else"
 usermod -e 1 -- "$name" || exit 1
 pkill -KILL -u "$(id -u "$name")"
 userdel -r -f -- "$name" >&2
@@ -130,7 +132,7 @@ userdel -r -f -- "$name" >&2
         changes: false,
         text: r#"
 getent passwd | while IFS=: read -r name _ _ _ about _; do
-    [ "$about" != dsm ] || echo "$name"
+    [ "${about%%,*}" != dsm ] || echo "$name"
 done
 "#,
     };

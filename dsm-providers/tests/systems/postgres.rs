@@ -29,10 +29,7 @@ fn server() -> &'static Postgres {
         Postgres::available().unwrap_or_else(|missing| panic!("{missing}"));
         let settings = ["fsync=off", "log_statement=all"];
         let server = Postgres::start_with(&settings).expect("the server starts");
-        let make = format!(
-            "CREATE ROLE {ADMIN} LOGIN CREATEROLE PASSWORD '{ADMIN_PASSWORD}'; \
-             GRANT pg_signal_backend TO {ADMIN}"
-        );
+        let make = format!("CREATE ROLE {ADMIN} LOGIN CREATEROLE PASSWORD '{ADMIN_PASSWORD}'");
         server.sql(&make).expect("an admin who is no superuser");
         server
     })

@@ -1,8 +1,11 @@
 //! Opening a target for calls: its provider with the admin credential.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::FutureExt as _;
 
 use super::entity::{AdminCredential, OwnAdmin, TargetEntry};
 use crate::audit::{Actor, Operation, Receipt};
@@ -37,17 +40,18 @@ impl Reach {
         call: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
         let within = Duration::from_secs(CALL_SECONDS);
-        let result = tokio::time::timeout(within, call)
-            .await
-            .unwrap_or_else(|_| {
-                let message = format!("no answer within {CALL_SECONDS} seconds");
-                Err(if changes {
-                    ProviderError::OutcomeUnknown(message)
-                } else {
-                    ProviderError::Unavailable(message)
-                })
-            });
-        result.map_err(|error| error.without(&self.values(values)))
+        // One target that answers nonsense must not end the work on all others.
+        let call = AssertUnwindSafe(call).catch_unwind();
+        let cut_off = match tokio::time::timeout(within, call).await {
+            Ok(Ok(result)) => return result.map_err(|error| error.without(&self.values(values))),
+            Ok(Err(_)) => "the provider could not make sense of the answer".to_owned(),
+            Err(_) => format!("no answer within {CALL_SECONDS} seconds"),
+        };
+        Err(if changes {
+            ProviderError::OutcomeUnknown(cut_off)
+        } else {
+            ProviderError::Unavailable(cut_off)
+        })
     }
 
     /// A report without the admin credential.
