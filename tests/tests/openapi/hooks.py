@@ -7,8 +7,12 @@ one goes to another object of its kind.
 
 import base64
 import itertools
+import json
 import os
+import threading
+import time
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 import schemathesis
@@ -103,6 +107,88 @@ def variable():
     return ask("GET", "/api/v1/variables?limit=1")["items"][0]["id"]
 
 
+class Receiver(BaseHTTPRequestHandler):
+    """The system of the run: everything can be done there, but for the account `stuck`."""
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        stuck = asked.get("account") == "stuck"
+        answer = {"done": True, "accepted": not stuck, "accounts": [], "keys": [], "checks": []}
+        # Whether a change took effect is not told.
+        status = 500 if stuck and asked["operation"] == "change_password" else 200
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+RECEIVER = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+threading.Thread(target=RECEIVER.serve_forever, daemon=True).start()
+ADDRESS = f"127.0.0.1:{RECEIVER.server_address[1]}"
+ADMIN = {"username": "run", "password": "run"}
+
+
+def target(name=None):
+    body = {"name": name or fresh("target"), "provider": "webhook", "address": ADDRESS}
+    return ask("POST", "/api/v1/targets", body | {"admin_credential": ADMIN})["id"]
+
+
+def profile(identifier=None):
+    body = {"identifier": identifier or fresh("profile"), "kind": "credential", "target": TARGET}
+    return ask("POST", "/api/v1/profiles", body)["id"]
+
+
+def managed_secret(account):
+    """A secret with a password on the target."""
+    item = {"target": TARGET, "fields": {"user": account, "password": "value"}}
+    data = {"credentials": [{"credential": item}]}
+    body = {"identity": fresh("managed"), "name": "A secret", "data": data}
+    return ask("POST", "/api/v1/secrets", body)["id"]
+
+
+def provisioned_secret():
+    """A secret of the client's whose accounts are made; gives its id and identity."""
+    data = {"ephemeral_credentials": [{"ephemeral_credential": {"profile": PROFILE, "fields": {}}}]}
+    body = {"identity": fresh("provisioned"), "name": "A secret", "data": data}
+    made = ask("POST", "/api/v1/secrets", body)["id"]
+    ask("PUT", f"/api/v1/authorizations/{OWN_AUTHORIZATION}/secrets/{made}")
+    return made, body["identity"]
+
+
+def lease():
+    secret, _ = provisioned_secret()
+    ask("POST", f"/api/v1/secrets/{secret}/rotate", {})
+    return ask("GET", "/api/v1/leases?limit=1")["items"][0]["id"]
+
+
+def stopped_attempt():
+    """The attempt of a secret that waits for an operator."""
+    secret = managed_secret("stuck")
+    ask("POST", f"/api/v1/secrets/{secret}/rotate", {})
+    for _ in range(100):
+        attempt = ask("GET", f"/api/v1/secrets/{secret}/attempts")["items"][0]
+        if attempt["state"] == "needs_operator":
+            return {"id": secret, "n": attempt["id"]}
+        time.sleep(0.2)
+    raise RuntimeError(f"it does not wait for an operator: {attempt}")
+
+
+CONTAINER = {"deploy": "deploy", "namespace": "space"}
+
+
+def container():
+    """A container that was provisioned, as it is given back."""
+    body = CONTAINER | {"pod_name": fresh("pod")}
+    given = ask("POST", "/iso/coe/dapp/provision", body, CLIENT)["application"]
+    newest = max(given["secrets"], key=lambda secret: int(secret["secret_id"]))
+    return body | {"secret_id": newest["secret_id"]}
+
+
 NAMES = {}
 for field, registry in {
     "environment": "environments",
@@ -118,6 +204,18 @@ OWN_OPERATOR = ask("GET", "/api/v1/me")["id"]
 # The first of each is what the server began with.
 OWN_APPLICATION = OWN_AUTHORIZATION = "1"
 ATTACHED = secret()
+TARGET, PROFILE = fresh("target"), fresh("profile")
+target(TARGET)
+profile(PROFILE)
+ask(
+    "PATCH",
+    f"/api/v1/applications/{OWN_APPLICATION}",
+    {
+        "automatic_provisioning": True,
+        "credential_profiles": [{"device": TARGET, "profile": PROFILE}],
+    },
+)
+STOPPED = stopped_attempt()
 # Made once: a key pair takes a while.
 SEALING = authorization()
 ask("PATCH", f"/api/v1/authorizations/{SEALING}", {"encrypt_sensitive": True})
@@ -147,15 +245,22 @@ def ids(path, method):
             clients = ask("GET", f"/api/v1/authorizations/{made}/clients")["items"]
             return {"id": made, "client_id": clients[0]["id"]}
         return {"id": made}
+    if path.endswith("/settle"):
+        return STOPPED
+    if path.endswith("/rotate"):
+        return {"id": managed_secret(fresh("account"))}
     if collection == "secrets":
         return {"id": secret(), "n": "1"} if "{n}" in path else {"id": secret()}
     if collection == "operators":
         return {"id": operator()}
     if collection == "variables":
         return {"id": variable()}
-    if collection in ("profiles", "leases"):
-        # There is no target to make accounts on.
-        return {}
+    if collection == "targets":
+        return {"id": target()}
+    if collection == "profiles":
+        return {"id": profile()}
+    if collection == "leases":
+        return {"id": lease()}
     return {"id": registry_entry(collection)}
 
 
@@ -166,7 +271,7 @@ def mended(name, value):
     """The value of a field that can be right."""
     if name in NAMES:
         return NAMES[name]
-    if name in ("name", "application", "identity", "unique_key"):
+    if name in ("name", "application", "identity", "identifier", "unique_key"):
         return fresh("made")
     if name in ("expires_at", "expiration_date"):
         return FUTURE
@@ -175,6 +280,8 @@ def mended(name, value):
     if name == "token":
         return token()
     return {
+        "address": ADDRESS,
+        "admin_credential": ADMIN,
         "allowed_ips": ["127.0.0.1"],
         "allowed_referrers": [],
         "allowed_http_referers": [],
@@ -183,15 +290,27 @@ def mended(name, value):
         "aws_arns": [],
         "certificate_fingerprint": None,
         "cloud_profiles": [],
+        "creation_template": None,
         "credential_profiles": [],
         "data": {"key_value": {"fields": {"PASSWORD": "value"}}},
         "description": "A description",
         "encryption_enabled": False,
+        "decision": "retry",
         "grant_type": "client_credentials",
+        "kind": "credential",
         "map": "",
+        "options": {},
+        "overlap_seconds": 60,
+        "password_policy": {"length": 20},
+        "policies": [],
+        "provider": "webhook",
         "public_key": PUBLIC_KEY,
+        "removal_template": None,
+        "roles": [],
         "secrets": [ATTACHED],
         "tags": ["tag"],
+        "target": TARGET,
+        "ttl_seconds": 600,
     }.get(name, value)
 
 
@@ -204,6 +323,13 @@ LEFT_OUT = {
 ADDED = {
     "POST /iso/sctm/secret": ("name",),
     "POST /iso/dapp/application": ("system", "environment"),
+}
+
+
+# What stays as it was made.
+KEPT = {
+    "/api/v1/targets/{id}": ("name", "provider"),
+    "/api/v1/profiles/{id}": ("identifier", "kind", "target"),
 }
 
 
@@ -221,17 +347,23 @@ def mend(case):
         body = {
             name: mended(name, value)
             for name, value in fields.items()
-            if name not in left_out
+            if name not in left_out and name not in KEPT.get(path, ())
         }
         for name in ADDED.get(case.operation.label, ()):
             body[name] = mended(name, None)
         case.body = body
+    if path.endswith("/deprovision"):
+        case.body = container()
+    elif path.endswith("/provision") and method == "POST":
+        case.body = {"identity": provisioned_secret()[1]}
     query = {
         name: value
         for name, value in (case.query or {}).items()
         if name in ("limit", "purge", "from", "to")
     }
-    if path.endswith("/compare"):
+    if path.endswith("/provision") and method == "GET":
+        query = {"identity": provisioned_secret()[1]}
+    elif path.endswith("/compare"):
         query = {"from": "2", "to": "1"}
     elif path in ("/api/v1/audit", "/api/v1/api-logs"):
         query = {}
