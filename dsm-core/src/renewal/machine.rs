@@ -25,6 +25,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::provider::ProviderError;
+
 /// How often a target may refuse before an operator is called.
 pub const MAX_REFUSALS: u32 = 5;
 
@@ -135,6 +137,27 @@ pub enum Failure {
     Unavailable,
     /// It is not known whether it did.
     OutcomeUnknown,
+}
+
+impl Failure {
+    /// As error histories name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+            Self::OutcomeUnknown => "outcome_unknown",
+        }
+    }
+}
+
+impl From<&ProviderError> for Failure {
+    fn from(error: &ProviderError) -> Self {
+        match error {
+            ProviderError::Refused(_) => Self::Refused,
+            ProviderError::Unavailable(_) => Self::Unavailable,
+            ProviderError::OutcomeUnknown(_) => Self::OutcomeUnknown,
+        }
+    }
 }
 
 /// How an operator settles it.

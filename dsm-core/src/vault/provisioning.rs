@@ -60,15 +60,10 @@ pub struct ProvisionFailure {
 
 impl ProvisionFailure {
     fn new(profile: &str, step: &'static str, error: &ProviderError) -> Self {
-        let kind = match error {
-            ProviderError::Refused(_) => Failure::Refused,
-            ProviderError::Unavailable(_) => Failure::Unavailable,
-            ProviderError::OutcomeUnknown(_) => Failure::OutcomeUnknown,
-        };
         Self {
             profile: profile.to_owned(),
             step,
-            kind,
+            kind: error.into(),
             message: error.message().to_owned(),
         }
     }
@@ -97,13 +92,5 @@ impl ProvisionFailure {
                 source: None,
             },
         }
-    }
-}
-
-fn kind_name(kind: Failure) -> &'static str {
-    match kind {
-        Failure::Refused => "refused",
-        Failure::Unavailable => "unavailable",
-        Failure::OutcomeUnknown => "outcome_unknown",
     }
 }

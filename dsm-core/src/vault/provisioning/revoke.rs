@@ -150,11 +150,7 @@ impl Vault {
                 (Settlement::Done, Ended::Over)
             }
             Err(error) => {
-                let failure = match error {
-                    ProviderError::Refused(_) => Failure::Refused,
-                    ProviderError::Unavailable(_) => Failure::Unavailable,
-                    ProviderError::OutcomeUnknown(_) => Failure::OutcomeUnknown,
-                };
+                let failure = Failure::from(error);
                 content.progress = content.progress.after(LeaseEvent::Failed(failure));
                 content.note(Tried {
                     at: now,
@@ -195,11 +191,10 @@ impl Vault {
             )),
             message: error.message().to_owned(),
             step: Some("remove account".to_owned()),
-            kind: Some(match error {
-                _ if needs_operator => "needs_operator".to_owned(),
-                ProviderError::Refused(_) => "refused".to_owned(),
-                ProviderError::Unavailable(_) => "unavailable".to_owned(),
-                ProviderError::OutcomeUnknown(_) => "outcome_unknown".to_owned(),
+            kind: Some(if needs_operator {
+                "needs_operator".to_owned()
+            } else {
+                Failure::from(error).as_str().to_owned()
             }),
             next_try_at: lease.try_at,
         };

@@ -5,11 +5,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use super::ProvisionFailure;
 use super::make::Made;
 use super::plan::{Owner, Plan, Which};
 use super::serve::Ending;
 use super::who::Who;
-use super::{ProvisionFailure, kind_name};
 use crate::audit::Operation;
 use crate::secret::{EphemeralCredential, Secret, SecretError, Status};
 use crate::store::Settlement;
@@ -148,7 +148,7 @@ impl Vault {
                 item: Some(format!("ephemeral_credential {}", failure.profile)),
                 message: failure.message.clone(),
                 step: Some(failure.step.to_owned()),
-                kind: Some(kind_name(failure.kind).to_owned()),
+                kind: Some(failure.kind.as_str().to_owned()),
                 next_try_at,
             };
             // The first marks the secret.

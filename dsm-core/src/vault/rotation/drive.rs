@@ -62,11 +62,7 @@ pub(in crate::vault) enum Ended {
 impl Run {
     /// Notes a failure for the history, as an event.
     pub(super) fn fail(&mut self, now: Timestamp, doing: &str, error: &ProviderError) -> Event {
-        let failure = match error {
-            ProviderError::Refused(_) => Failure::Refused,
-            ProviderError::Unavailable(_) => Failure::Unavailable,
-            ProviderError::OutcomeUnknown(_) => Failure::OutcomeUnknown,
-        };
+        let failure = Failure::from(error);
         self.failed = Some(Tried {
             at: now,
             step: doing.to_owned(),
@@ -280,12 +276,13 @@ impl Vault {
             )),
             message: failed.message,
             step: Some(failed.step),
-            kind: Some(match (needs_operator, failed.failure) {
-                (true, _) => "needs_operator".to_owned(),
-                (false, Some(Failure::Refused)) => "refused".to_owned(),
-                (false, Some(Failure::Unavailable)) => "unavailable".to_owned(),
-                (false, Some(Failure::OutcomeUnknown)) => "outcome_unknown".to_owned(),
-                (false, None) => "rejected".to_owned(),
+            kind: Some(if needs_operator {
+                "needs_operator".to_owned()
+            } else {
+                failed
+                    .failure
+                    .map_or("rejected", Failure::as_str)
+                    .to_owned()
             }),
             next_try_at: run.attempt.try_at,
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dsm_core::id::{SecretId, TargetId};
-use dsm_core::provider::{Login, Options, PasswordPolicy, Proof, ProviderError};
+use dsm_core::provider::{Login, Options, PasswordPolicy, Proof};
 use dsm_core::renewal::Failure as CallFailure;
 use dsm_core::secret::SecretText;
 use dsm_core::store::Page;
@@ -174,11 +174,7 @@ async fn test(request: Request) -> Answer {
             works: false,
             checks: Vec::new(),
             error: Some(CallError {
-                kind: match error {
-                    ProviderError::Refused(_) => CallFailure::Refused,
-                    ProviderError::Unavailable(_) => CallFailure::Unavailable,
-                    ProviderError::OutcomeUnknown(_) => CallFailure::OutcomeUnknown,
-                },
+                kind: CallFailure::from(&error),
                 message: error.message().to_owned(),
             }),
         },
