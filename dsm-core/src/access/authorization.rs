@@ -52,6 +52,13 @@ pub struct Authorization {
 }
 
 impl Authorization {
+    /// Whether it gives anything to anybody: enabled, not revoked, and not expired.
+    pub fn is_in_force(&self, now: Timestamp) -> bool {
+        self.enabled
+            && self.revoked_at.is_none()
+            && self.expires_at.is_none_or(|expires_at| now < expires_at)
+    }
+
     /// How sensitive values have to be sealed; none if they leave as they are.
     pub fn sealing(&self) -> Option<SealingFormat> {
         self.encrypt_sensitive.then_some(self.encryption_format)

@@ -184,7 +184,7 @@ impl Vault {
         for id in &candidates {
             let found: Option<Stored<Authorization>> =
                 self.records.find(kind::AUTHORIZATION, *id).await?;
-            if let Some(found) = found.filter(|it| it.revoked_at.is_none()) {
+            if let Some(found) = found.filter(|it| it.is_in_force(self.clock.now())) {
                 return Ok(Owner::Authorization(found.id, Some(found.revision)));
             }
         }
@@ -236,5 +236,6 @@ pub(super) fn check_plan(secret: &Stored<Secret>, items: &[Planned], set: Change
 /// Whether an item is of this profile, and of this device where one is named.
 pub(super) fn is_same_place(item: &EphemeralCredential, profile: &str, host: Option<&str>) -> bool {
     let there = item.credential.host.as_deref();
-    item.profile == profile && (host.is_none() || there.is_none() || there == host)
+    let same = |(there, host): (&str, &str)| there.eq_ignore_ascii_case(host);
+    item.profile == profile && there.zip(host).is_none_or(same)
 }

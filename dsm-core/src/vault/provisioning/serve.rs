@@ -158,7 +158,8 @@ impl Vault {
     }
 
     /// Ends a lease whose account is not served. Its account is removed at once, also one that was
-    /// made after the lease was given up by others.
+    /// made after the lease was given up by others; where it is not known whether it was made, once
+    /// it cannot be made any more.
     pub(super) async fn give_up(
         &self,
         lease: &Stored<AccountLease>,
@@ -176,7 +177,12 @@ impl Vault {
             content.reopen();
             content.progress = content.progress.after(LeaseEvent::Over);
             content.end.get_or_insert(LeaseEnd::GivenUp);
-            content.made_until = now;
+            // What may still be under way on the target is let come to its end first: removed before
+            // it is made, the account would stay.
+            if failure != Some(Failure::OutcomeUnknown) {
+                content.made_until = now;
+            }
+            let remove_at = content.made_until.max(now);
             content.note(Tried {
                 at: now,
                 step: step.to_owned(),
@@ -186,7 +192,7 @@ impl Vault {
             let new = self.records.revise(&old, content, "vault");
             let set = ChangeSet::default()
                 .update(self.records.encode(&new), old.revision)
-                .put_job(revocation_job(old.id, now));
+                .put_job(revocation_job(old.id, remove_at));
             let object = Some(old.object());
             let end = event(self, Actor::Vault, None, Operation::EndLease, object);
             self.fail_point(points::BEFORE_GIVE_UP).await;
