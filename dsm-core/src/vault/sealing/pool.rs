@@ -87,9 +87,9 @@ impl Pool {
 }
 
 /// How much less a thread of the arithmetic weighs than those that serve. Those have a processor at once
-/// when they wake, and where none is idle it still has a tenth of one.
+/// when they wake, and where none is idle it still has a little of one.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 10;
+const NICE: i32 = 19;
 
 /// Puts the calling thread behind those that serve: a millisecond of arithmetic is not to stand before
 /// a read that takes a tenth of that.
