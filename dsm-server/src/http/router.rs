@@ -41,6 +41,8 @@ pub struct Route<S> {
     pub name: &'static str,
     /// What that description says about it.
     pub operation: Operation,
+    /// Whether its handler is run to its end, whatever becomes of the client.
+    whole: bool,
     handler: Handler<S>,
 }
 
@@ -55,7 +57,7 @@ impl<S> Route<S> {
     ///
     /// The handler of a safe method is dropped when the client hangs up or its time is over. Any
     /// other runs to its end on a task of its own, so that a write is never cut in half, while the
-    /// client that waited too long is told so.
+    /// client that waited too long is told so; so does one that is [`whole`](Self::whole).
     pub fn new<H, F>(
         method: Method,
         pattern: &'static str,
@@ -69,6 +71,7 @@ impl<S> Route<S> {
         F: Future<Output = Reply> + Send + 'static,
     {
         Self {
+            whole: !method.is_safe(),
             method,
             pattern,
             surface,
@@ -76,6 +79,13 @@ impl<S> Route<S> {
             operation,
             handler: Arc::new(move |state, call| handler(state, call).boxed()),
         }
+    }
+
+    /// The same route, run to its end though its method is a safe one: it changes something all the
+    /// same.
+    pub fn whole(mut self) -> Self {
+        self.whole = true;
+        self
     }
 
     /// The parameters of the path, in their order.
@@ -420,7 +430,6 @@ impl<S: Send + Sync + 'static> Router<S> {
                 }
             }
         };
-        let safe = head.method.is_safe();
         let held = head.peer.clone();
         let call = Call {
             query: head.uri.query().unwrap_or_default().to_owned(),
@@ -438,12 +447,12 @@ impl<S: Send + Sync + 'static> Router<S> {
             handler(state, call).await
         })
         .catch_unwind();
-        let outcome = if safe {
-            timeout_at(deadline, work).await.map(Result::ok)
-        } else {
+        let outcome = if route.whole {
             timeout_at(deadline, tokio::spawn(work))
                 .await
                 .map(|joined| joined.ok().and_then(Result::ok))
+        } else {
+            timeout_at(deadline, work).await.map(Result::ok)
         };
         let refusal = match outcome {
             Ok(Some(reply)) => return Ok(reply),

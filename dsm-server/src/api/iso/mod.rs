@@ -18,7 +18,7 @@ mod variables;
 
 use http::StatusCode;
 
-use self::endpoint::{delete, get, post};
+use self::endpoint::{Endpoint, delete, get, post};
 use self::reply::Nothing;
 pub use self::reply::refuse;
 use self::shape::ApplicationBody;
@@ -27,6 +27,16 @@ use crate::app::App;
 use crate::http::router::Route;
 
 const PROVISION: &str = "/iso/coe/dapp/provision";
+
+impl Endpoint {
+    /// Gives the accounts that it had made.
+    fn provisions(self) -> Self {
+        self.fails_with::<provision::Unprovisioned<'_>>(Kind::Conflict, "ProvisionFailure")
+            .fails_with::<provision::Unprovisioned<'_>>(Kind::Unavailable, "ProvisionFailure")
+            .fails(Kind::NotFound)
+            .gives::<provision::Provision<'_>>(StatusCode::OK, "Done")
+    }
+}
 
 /// The routes of this surface.
 pub fn routes() -> Vec<Route<App>> {
@@ -86,22 +96,17 @@ pub fn routes() -> Vec<Route<App>> {
             "Has accounts made by profiles, for a secret or a container",
         )
         .fields(provision::order_of)
-        .fails_with::<provision::Unprovisioned<'_>>(Kind::Conflict, "ProvisionFailure")
-        .fails_with::<provision::Unprovisioned<'_>>(Kind::Unavailable, "ProvisionFailure")
         .fails(Kind::UnsupportedType)
-        .fails(Kind::NotFound)
-        .gives::<provision::Provision<'_>>(StatusCode::OK, "Done")
-        .by(async |app, call| provision::provision(&app, &call).await),
+        .provisions()
+        .by(async |app, call| provision::provision(&app, &call).await)
+        .whole(),
         post(
             PROVISION,
             "iso_provision",
             "Has accounts made by profiles, for a secret or a container",
         )
         .fields(provision::order_of)
-        .fails_with::<provision::Unprovisioned<'_>>(Kind::Conflict, "ProvisionFailure")
-        .fails_with::<provision::Unprovisioned<'_>>(Kind::Unavailable, "ProvisionFailure")
-        .fails(Kind::NotFound)
-        .gives::<provision::Provision<'_>>(StatusCode::OK, "Done")
+        .provisions()
         .by(async |app, call| provision::provision(&app, &call).await),
         post(
             "/iso/sctm/provision",
@@ -109,10 +114,7 @@ pub fn routes() -> Vec<Route<App>> {
             "Has accounts made by profiles for a secret",
         )
         .fields(provision::secret_of)
-        .fails_with::<provision::Unprovisioned<'_>>(Kind::Conflict, "ProvisionFailure")
-        .fails_with::<provision::Unprovisioned<'_>>(Kind::Unavailable, "ProvisionFailure")
-        .fails(Kind::NotFound)
-        .gives::<provision::Provision<'_>>(StatusCode::OK, "Done")
+        .provisions()
         .by(async |app, call| provision::provision_secret(&app, &call).await),
         post(
             "/iso/coe/dapp/deprovision",
