@@ -266,6 +266,10 @@ mod tests {
     #[test]
     fn numbers_are_exact_or_refused() {
         assert_eq!(read(b"18446744073709551615"), Ok(json!(u64::MAX)));
+        for text in ["-1e-50", "0.1", "9.999999999999999e-51"] {
+            let read = read(text.as_bytes()).expect(text);
+            assert_eq!(read.to_string(), text);
+        }
         for text in [
             "{\"n\":18446744073709551616}",
             "{\"n\":1e300}",
