@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use futures_util::future::join_all;
 
 use super::Grounds;
@@ -242,6 +243,50 @@ pub async fn an_ended_authorization_loses_its_accounts(store: Arc<dyn Store>) {
     vault.expire_secret(me, id).await.expect("expired");
     assert_eq!(world.work().await.over, 1);
     grounds.check_end("after the secrets").await;
+}
+
+/// Nothing new is made for an authorization that is disabled or has expired; what it has lives to its
+/// time.
+pub async fn a_stopped_authorization_gets_no_new_account(store: Arc<dyn Store>) {
+    let grounds = Grounds::new(store).await;
+    let world = &grounds.world;
+    let World { vault, me, .. } = world;
+    let id = grounds.secret("one", &["web"]).await;
+    let (authorization, _) = grounds.client("app").await;
+    let attached = vault.attach_secret(me, authorization.id, id).await;
+    attached.expect("attached");
+    grounds.rotate(id).await;
+    let set = async |fields| {
+        let changed = vault.update_authorization(me, authorization.id, fields, None);
+        changed.await.expect("changed");
+    };
+    let enabled = |enabled| AuthorizationFields {
+        enabled: Some(enabled),
+        ..AuthorizationFields::default()
+    };
+    let expires = AuthorizationFields {
+        expires_at: Some(Some(vault.now() + TimeDelta::seconds(10))),
+        ..AuthorizationFields::default()
+    };
+    let nothing_is_made = async || {
+        let served = world.find(id).await.version;
+        let rotated = vault.rotate_secret(me, id, None).await;
+        rotated.expect("nothing to be done");
+        world.work().await;
+        assert_eq!(world.find(id).await.version, served);
+        assert!(grounds.logs_in(id).await, "what it has lives on");
+    };
+    set(enabled(false)).await;
+    nothing_is_made().await;
+    set(enabled(true)).await;
+    let served = world.find(id).await.version;
+    grounds.rotate(id).await;
+    assert_eq!(world.find(id).await.version, served + 1);
+    set(expires).await;
+    world.wait(10);
+    nothing_is_made().await;
+    grounds.end_everything().await;
+    grounds.check_end("after all").await;
 }
 
 /// However many are asked for at once, no more accounts live than an authorization may have, and

@@ -12,7 +12,8 @@ mod world;
 pub use self::client::{
     a_client_has_its_secret_provisioned, a_client_uses_no_profile_of_others,
     a_container_has_accounts_until_it_gives_them_back,
-    a_new_authorization_is_provisioned_automatically, an_ended_authorization_loses_its_accounts,
+    a_new_authorization_is_provisioned_automatically, a_stopped_authorization_gets_no_new_account,
+    an_ended_authorization_loses_its_accounts,
     no_more_accounts_live_than_an_authorization_may_have,
 };
 pub use self::crash::{
@@ -43,6 +44,7 @@ macro_rules! provision_conformance {
             a_client_uses_no_profile_of_others,
             a_container_has_accounts_until_it_gives_them_back,
             a_new_authorization_is_provisioned_automatically,
+            a_stopped_authorization_gets_no_new_account,
             an_ended_authorization_loses_its_accounts,
             no_more_accounts_live_than_an_authorization_may_have,
             every_crash_leaves_no_account,
