@@ -4,9 +4,15 @@
 //! none. So every refusal asks the store for both: one record that it finds, authenticates and opens,
 //! and one that is not there. The record of an unknown client is a decoy's, kept beside those of
 //! clients and like them.
+//!
+//! What is left between the two, such as whether the record was the first or the second that was asked
+//! for, is less than the steps in which refusals leave.
+
+use std::time::Duration;
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::super::error::{Error, OpenError};
@@ -27,6 +33,22 @@ const DECOY_CLIENT_ID: &str = "------------------------------------decoy-";
 const NOBODY: &str = "-----------------------------------nobody-";
 const _: () =
     assert!(DECOY_CLIENT_ID.len() == CLIENT_ID_LENGTH && NOBODY.len() == CLIENT_ID_LENGTH);
+
+/// The time between two instants at which refusals may leave: several times what one takes on a store
+/// that is near.
+const STEP: Duration = Duration::from_millis(5);
+
+/// Holds a refusal back until it has taken a whole number of steps.
+pub(super) async fn in_step<T>(began: Instant, proven: Result<T, Error>) -> Result<T, Error> {
+    if let Err(Error::Denied(_)) = proven {
+        let left = STEP.as_nanos() - began.elapsed().as_nanos() % STEP.as_nanos();
+        tokio::time::sleep(Duration::from_nanos(
+            u64::try_from(left).unwrap_or_default(),
+        ))
+        .await;
+    }
+    proven
+}
 
 /// A client that was never made and is of a kind of its own, so that nobody can be it: its secrets were
 /// given to no one.
@@ -120,5 +142,31 @@ impl Vault {
             .find_by::<Client>(kind::CLIENT, CLIENT_ID, NOBODY);
         drop(found.await?);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{Denial, Rule};
+
+    async fn took(work: Duration, proven: Result<(), Error>) -> Duration {
+        let began = Instant::now();
+        tokio::time::sleep(work).await;
+        drop(in_step(began, proven).await);
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_leaves_after_a_whole_number_of_steps_and_nothing_else_waits() {
+        let refused = || {
+            let denial = Denial::of(Rule::Client, "there is no such client");
+            Err(Error::Denied(denial))
+        };
+        for (work_ms, left_ms) in [(0, 5), (1, 5), (4, 5), (5, 10), (7, 10), (1_003, 1_005)] {
+            let work = Duration::from_millis(work_ms);
+            assert_eq!(took(work, refused()).await, Duration::from_millis(left_ms));
+            assert_eq!(took(work, Ok(())).await, work);
+        }
     }
 }

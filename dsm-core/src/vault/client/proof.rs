@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use tokio::time::Instant;
+
 use super::super::error::Error;
 use super::super::record::Stored;
 use super::super::{Vault, kind};
+use super::decoy::in_step;
 use super::{CLIENT_ID, Client, Proof, decode_mac, is_client_id};
 use crate::access::{Denial, Origin, Principal, Rule};
 use crate::audit::{Actor, ObjectKind, ObjectRef, Operation};
@@ -36,14 +39,15 @@ impl fmt::Debug for Presented<'_> {
 }
 
 impl Vault {
-    /// Who shows these credentials.
+    /// Who shows these credentials. A refusal does not tell by its time which of them is wrong.
     pub(super) async fn prove(
         &self,
         presented: Presented<'_>,
         operation: Operation,
         origin: Origin,
     ) -> Result<Principal, Error> {
-        match presented {
+        let began = Instant::now();
+        let proven = match presented {
             Presented::Secret {
                 client_id,
                 client_secret,
@@ -52,7 +56,8 @@ impl Vault {
                     .await
             }
             Presented::Identity(shown) => self.prove_identity(shown, operation, origin).await,
-        }
+        };
+        in_step(began, proven).await
     }
 
     async fn prove_secret(

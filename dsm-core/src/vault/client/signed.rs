@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::super::cache::ReadAt;
 use super::super::error::Error;
 use super::super::record::Stored;
 use super::super::{Vault, kind};
-use super::decoy::{Asked, Decoy};
+use super::decoy::{Asked, Decoy, in_step};
 use super::{CLIENT_ID, Client, Proof, is_client_id};
 use crate::access::{Denial, Origin, Principal, Rule};
 use crate::audit::{Actor, ObjectRef, Operation};
@@ -26,6 +28,15 @@ impl Vault {
     /// learns no more, the audit trail has the reason. [`Error::Unavailable`] when the store cannot
     /// tell whether the nonce is new.
     pub async fn signed_principal(
+        &self,
+        request: Result<SignedRequest, Fault>,
+        origin: Origin,
+    ) -> Result<Principal, Error> {
+        let began = Instant::now();
+        in_step(began, self.prove_signature(request, origin).await).await
+    }
+
+    async fn prove_signature(
         &self,
         request: Result<SignedRequest, Fault>,
         origin: Origin,
