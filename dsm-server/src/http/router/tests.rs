@@ -91,6 +91,15 @@ fn table() -> Vec<Route<State>> {
         ),
         Route::new(
             Method::GET,
+            "/slow/change",
+            Surface::Health,
+            "slow",
+            undescribed(),
+            slow,
+        )
+        .whole(),
+        Route::new(
+            Method::GET,
             "/api/v1/panic",
             Surface::V1,
             "panic",
@@ -253,15 +262,17 @@ async fn a_body_that_never_ends_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_read_is_dropped_and_a_slow_write_goes_on() {
-    let router = router();
-    for method in [Method::GET, Method::POST] {
-        let (status, _) = ask(&router, method, "/slow").await;
-        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+async fn a_slow_read_is_dropped_and_a_slow_change_goes_on() {
+    for (change, path) in [(Method::POST, "/slow"), (Method::GET, "/slow/change")] {
+        let router = router();
+        for (method, path) in [(Method::GET, "/slow"), (change, path)] {
+            let (status, _) = ask(&router, method, path).await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        router.state.go_on.notify_one();
+        router.state.done.notified().await;
+        assert_eq!(Arc::strong_count(&router.state), 1);
     }
-    router.state.go_on.notify_one();
-    router.state.done.notified().await;
-    assert_eq!(Arc::strong_count(&router.state), 1);
 }
 
 #[test]
