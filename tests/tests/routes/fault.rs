@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use chrono::TimeDelta;
 use data_encoding::BASE64;
 use dsm_core::access::{AuthenticationMethod, Permissions, SealingFormat};
-use dsm_core::id::{AuthorizationId, ClientId, OperatorId, SecretId};
+use dsm_core::id::{AuthorizationId, OperatorId, SecretId};
 use dsm_core::secret::SecretData;
 use dsm_core::time::Timestamp;
 use dsm_core::vault::{ApplicationFields, AuthorizationFields, Presented, SecretFields};
@@ -145,6 +145,7 @@ impl Case<'_> {
     }
 
     async fn prepare_signed(&self, world: &World) -> Ask {
+        proof::provision(world).await;
         let ask = request(&self.row.method, &self.row.pattern);
         let ask = self.spoil(world, ask).await;
         proof::signed(world, ask, self.fault).await
@@ -214,15 +215,13 @@ impl Case<'_> {
                 let rotated = vault.rotate_clients(me, AUTHORIZATION, overlap).await;
                 rotated.expect("new credentials");
             }
+            "gone" if self.method == AuthenticationMethod::OAuth2 => proof::revoke(world).await,
             // The credentials, the signature or the identity shows these.
             "good" | "unknown" | "wrong" | "other" | "method" | "nobody" | "token" | "secret"
-            | "old" | "early" | "plain" | "version" | "missing" | "repeated" | "garbled"
-            | "no-host" | "sent-to" | "used" | "forged" | "unlisted" | "key" | "no-key"
-            | "host" | "service" | "body" | "unsigned" | "down" | "replaced" => {}
-            "gone" => {
-                let revoked = vault.revoke_client(me, AUTHORIZATION, ClientId(1)).await;
-                revoked.expect("a revoked client");
-            }
+            | "body-hash" | "old" | "early" | "plain" | "version" | "missing" | "repeated"
+            | "garbled" | "no-host" | "sent-to" | "used" | "forged" | "unlisted" | "key"
+            | "no-key" | "host" | "service" | "body" | "unsigned" | "down" | "replaced"
+            | "gone" => {}
             "app-off" => {
                 let fields = ApplicationFields {
                     enabled: Some(false),

@@ -1,20 +1,24 @@
 //! The proofs of the methods beside OAuth 2.0, right and wrong.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use data_encoding::BASE64;
 use dsm_core::aws::StsError;
-use dsm_core::id::AuthorizationId;
+use dsm_core::id::{AuthorizationId, ClientId};
 use dsm_core::oauth1::{self, BaseUri, Parameter, Scheme, SignatureMethod, SignedRequest};
 use dsm_core::secret::SecretText;
 use dsm_core::vault::{AuthorizationFields, Credentials};
 use serde_json::json;
+use warp::http::Method;
 
 use crate::exchange::Ask;
 use crate::world::{AUTHORIZATION, STS, World};
 
 const HOST: &str = "dsm.example.org";
+/// Each signature has one of its own.
+static NONCES: AtomicU32 = AtomicU32::new(0);
 /// Whom the application lists.
 const ARN: &str = "arn:aws:iam::123456789012:role/caller";
 
@@ -35,9 +39,11 @@ pub(crate) async fn signed(world: &World, mut ask: Ask, fault: &str) -> Ask {
         "old" => at -= 301,
         "early" => at += 301,
         "replaced" => replace(world).await,
+        "gone" => revoke(world).await,
         _ => {}
     }
     let at = at.to_string();
+    let nonce = NONCES.fetch_add(1, Ordering::Relaxed).to_string();
     let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     let mut protocol: Vec<(String, String)> = [
         ("oauth_consumer_key", key.as_str()),
@@ -51,7 +57,7 @@ pub(crate) async fn signed(world: &World, mut ask: Ask, fault: &str) -> Ask {
             },
         ),
         ("oauth_timestamp", &at),
-        ("oauth_nonce", "once"),
+        ("oauth_nonce", &nonce),
         (
             "oauth_version",
             if fault == "version" { "2.0" } else { "1.0" },
@@ -59,17 +65,28 @@ pub(crate) async fn signed(world: &World, mut ask: Ask, fault: &str) -> Ask {
     ]
     .map(owned)
     .into();
+    if fault == "body-hash" {
+        protocol.push(owned(("oauth_body_hash", &BASE64.encode(&[0; 32]))));
+    }
     if fault == "missing" {
         protocol.retain(|(name, _)| name != "oauth_nonce");
     }
-    let uri = BaseUri::new(Scheme::Http, HOST, &ask.path).expect("a host");
+    let (path, query) = ask.path.split_once('?').unwrap_or((&ask.path, ""));
+    let uri = BaseUri::new(Scheme::Http, HOST, path).expect("a host");
     let bytes = |(name, value): &(String, String)| -> Parameter {
         (name.clone().into_bytes(), value.clone().into_bytes())
     };
+    // Nothing in the queries of the table needs an encoding.
+    let asked = query.split('&').filter_map(|pair| pair.split_once('='));
     let request = SignedRequest {
         method: ask.method.to_string(),
         uri,
-        parameters: protocol.iter().map(bytes).collect(),
+        parameters: protocol
+            .iter()
+            .cloned()
+            .chain(asked.map(owned))
+            .map(|it| bytes(&it))
+            .collect(),
         body: None,
     };
     let signature = oauth1::sign(
@@ -105,6 +122,15 @@ pub(crate) async fn signed(world: &World, mut ask: Ask, fault: &str) -> Ask {
     }
 }
 
+/// Has an account made for the container that [`CONTAINER`](crate::world::CONTAINER) is of, as a world
+/// whose client has tokens has one already.
+pub(crate) async fn provision(world: &World) {
+    let container = json!({"pod_name": "pod", "deploy": "deploy", "namespace": "space"});
+    let ask = Ask::new(&Method::POST, "/iso/coe/dapp/provision").json(&container);
+    let answer = world.answer(signed(world, ask, "good").await).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
 /// A request with a request signed for AWS as its credentials, spoilt as the fault says.
 pub(crate) async fn identified(world: &World, ask: Ask, fields: &str, fault: &str) -> Ask {
     let key = match world.revealed(AUTHORIZATION).await {
@@ -126,8 +152,10 @@ pub(crate) async fn identified(world: &World, ask: Ask, fields: &str, fault: &st
         "method" => of_another_method(world).await,
         _ => key,
     };
-    if fault == "replaced" {
-        replace(world).await;
+    match fault {
+        "replaced" => replace(world).await,
+        "gone" => revoke(world).await,
+        _ => {}
     }
     let now = world.vault.now()
         + match fault {
@@ -174,6 +202,14 @@ async fn replace(world: &World) {
         .vault
         .rotate_clients(&world.me, AUTHORIZATION, overlap);
     rotated.await.expect("new credentials");
+}
+
+/// Takes the client's own credentials away.
+pub(crate) async fn revoke(world: &World) {
+    let revoked = world
+        .vault
+        .revoke_client(&world.me, AUTHORIZATION, ClientId(1));
+    revoked.await.expect("a revoked client");
 }
 
 /// The unique key of an authorization whose application does not use AWS.
