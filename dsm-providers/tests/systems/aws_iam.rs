@@ -1,21 +1,28 @@
 //! AWS IAM as moto plays it, signatures and rights checked.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use dsm_core::provider::{IssuedKeys, Key, Keys, LogIn, Options, Provider, ProviderError, Target};
+use dsm_core::provider::{IssuedKeys, Key, Keys, LogIn, Provider, ProviderError, Target};
 use dsm_core::secret::SecretText;
 use dsm_core::testing::provider::ProviderFixture;
 use dsm_providers::aws_iam::AwsIam;
 use dsm_test_servers::moto::Moto;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::suite::{Style, System};
 use crate::{NOWHERE, plain_http, target};
 
 dsm_core::provider_conformance!(
     if dsm_test_servers::is_there(Moto::available()),
     Account::fresh
 );
+crate::suite::rotations!(
+    if dsm_test_servers::is_there(Moto::available()),
+    Account::fresh
+);
+// Nothing in place and no refused passwords: users of AWS have two keys, which AWS makes.
 
 /// One server for all; each test has an empty account for itself.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -43,10 +50,13 @@ impl Account {
         }
     }
 
-    fn there(&self) -> Target {
-        let address = address();
+    fn at_address(&self, address: &str) -> Target {
         let (id, secret) = &self.admin;
-        target(&address, &[("sts", &address)], id, secret)
+        target(address, &[("sts", address)], id, secret)
+    }
+
+    fn there(&self) -> Target {
+        self.at_address(&address())
     }
 }
 
@@ -67,6 +77,12 @@ fn call(form: &str) -> (u16, String) {
 fn make_user(name: &str, action: &str) -> (String, String) {
     let (status, said) = call(&format!("Action=CreateUser&UserName={name}"));
     assert_eq!(status, 200, "{said}");
+    allow(name, action);
+    issue(name)
+}
+
+/// Allows a user this and nothing else.
+fn allow(name: &str, action: &str) {
     let policy = format!(
         "%7B%22Version%22:%222012-10-17%22,%22Statement%22:%5B%7B%22Effect%22:%22Allow%22,\
          %22Action%22:%22{action}%22,%22Resource%22:%22%2A%22%7D%5D%7D"
@@ -74,6 +90,10 @@ fn make_user(name: &str, action: &str) -> (String, String) {
     let put = "Action=PutUserPolicy&PolicyName=all";
     let (status, said) = call(&format!("{put}&UserName={name}&PolicyDocument={policy}"));
     assert_eq!(status, 200, "{said}");
+}
+
+/// Makes a key of a user; gives its id and its secret.
+fn issue(name: &str) -> (String, String) {
     let (status, said) = call(&format!("Action=CreateAccessKey&UserName={name}"));
     assert_eq!(status, 200, "{said}");
     let text = |name: &str| {
@@ -94,11 +114,7 @@ impl ProviderFixture for Account {
     }
 
     fn nowhere(&self) -> Target {
-        Target {
-            address: NOWHERE.to_owned(),
-            options: Options::from([("sts".to_owned(), NOWHERE.to_owned())]),
-            ..self.there()
-        }
+        self.at_address(NOWHERE)
     }
 
     async fn make_account(&self, name: &str, _: &SecretText) {
@@ -107,6 +123,51 @@ impl ProviderFixture for Account {
             status == 200 || said.contains("EntityAlreadyExists"),
             "{said}"
         );
+    }
+}
+
+#[async_trait]
+impl System for Account {
+    fn name(&self) -> &'static str {
+        "aws_iam"
+    }
+
+    fn styles(&self) -> &'static [Style] {
+        &[Style::Issued]
+    }
+
+    fn server(&self) -> SocketAddr {
+        address().parse().expect("an address")
+    }
+
+    fn at(&self, address: SocketAddr) -> Target {
+        self.at_address(&address.to_string())
+    }
+
+    fn change_mark(&self, _: Style) -> &'static str {
+        "Action=CreateAccessKey"
+    }
+
+    async fn make_key(&self, account: &str) -> Key {
+        let (id, secret) = issue(account);
+        Key {
+            id,
+            secret: secret.into(),
+            public: None,
+        }
+    }
+
+    async fn set_rights(&self, has: bool) {
+        // A policy that allows nothing it is asked for.
+        allow("admin", if has { "%2A" } else { "s3:GetObject" });
+    }
+
+    async fn accounts(&self) -> Vec<String> {
+        let (status, said) = call("Action=ListUsers");
+        assert_eq!(status, 200, "{said}");
+        let names = said.split("<UserName>").skip(1);
+        let names = names.filter_map(|rest| rest.split('<').next());
+        names.map(str::to_owned).collect()
     }
 }
 

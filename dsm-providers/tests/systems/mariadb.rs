@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use dsm_core::provider::{
-    LogIn, Login, NewAccount, Options, Proof, Provider, ProviderError, Target, Template,
-};
+use dsm_core::provider::{LogIn, NewAccount, Provider, ProviderError, Target, Template};
 use dsm_core::secret::SecretText;
 use dsm_core::testing::provider::ProviderFixture;
 use dsm_providers::mysql::Mysql;
@@ -14,9 +12,12 @@ use dsm_test_servers::mariadb::Mariadb;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::suite::{Style, System};
+use crate::{NOWHERE, target};
 
 dsm_core::provider_conformance!(Fixture::new);
 crate::suite::rotations!(Fixture::new);
+crate::suite::changes_in_place!(Fixture::new);
+crate::suite::refused_passwords!(Fixture::new);
 
 const ROLE: &str = "conformance_role";
 /// An admin with no more rights than changes of passwords need.
@@ -82,16 +83,8 @@ impl Fixture {
     }
 }
 
-fn target(address: String) -> Target {
-    Target {
-        name: "db".to_owned(),
-        address,
-        options: Options::new(),
-        admin: Login {
-            user: Mariadb::ADMIN.to_owned(),
-            proof: Proof::Password(server().password().into()),
-        },
-    }
+fn at(address: &str) -> Target {
+    target(address, &[], Mariadb::ADMIN, server().password())
 }
 
 #[async_trait]
@@ -101,11 +94,11 @@ impl ProviderFixture for Fixture {
     }
 
     fn target(&self) -> Target {
-        target(self.server().to_string())
+        at(&self.server().to_string())
     }
 
     fn nowhere(&self) -> Target {
-        target("127.0.0.1:1".to_owned())
+        at(NOWHERE)
     }
 
     async fn make_account(&self, name: &str, password: &SecretText) {
@@ -136,11 +129,11 @@ impl System for Fixture {
     }
 
     fn at(&self, address: SocketAddr) -> Target {
-        target(address.to_string())
+        at(&address.to_string())
     }
 
-    fn change_mark(&self) -> &'static [u8] {
-        b"SET PASSWORD FOR"
+    fn change_mark(&self, _: Style) -> &'static str {
+        "SET PASSWORD FOR"
     }
 
     async fn set_rights(&self, has: bool) {
@@ -153,7 +146,7 @@ impl System for Fixture {
         server().sql(&statement).expect("changed");
     }
 
-    async fn refuse_passwords(&self, refuses: bool) -> bool {
+    async fn refuse_passwords(&self, refuses: bool) {
         let load = "INSTALL SONAME 'simple_password_check'; \
                     SET GLOBAL simple_password_check_minimal_length = 200";
         let unload = "UNINSTALL SONAME 'simple_password_check'";
@@ -163,7 +156,6 @@ impl System for Fixture {
             // It is not there at first.
             let _ = server().sql(unload);
         }
-        true
     }
 }
 

@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use dsm_core::provider::{
-    LogIn, Login, NewAccount, Options, Proof, Provider, ProviderError, Target, Template,
-};
+use dsm_core::provider::{LogIn, NewAccount, Provider, ProviderError, Target, Template};
 use dsm_core::secret::SecretText;
 use dsm_core::testing::provider::ProviderFixture;
 use dsm_providers::postgres::Postgres as PostgresProvider;
@@ -14,9 +12,12 @@ use dsm_test_servers::postgres::Postgres;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::suite::{Style, System};
+use crate::{NOWHERE, target};
 
 dsm_core::provider_conformance!(Fixture::new);
 crate::suite::rotations!(Fixture::new);
+crate::suite::changes_in_place!(Fixture::new);
+// No refused passwords: the server is sent verifiers, and its password checks see no password.
 
 const ADMIN: &str = "dsm_admin";
 const ADMIN_PASSWORD: &str = "Admin-password-of-these-tests-1";
@@ -94,16 +95,8 @@ impl Fixture {
     }
 }
 
-fn target(address: String) -> Target {
-    Target {
-        name: "db".to_owned(),
-        address,
-        options: Options::new(),
-        admin: Login {
-            user: ADMIN.to_owned(),
-            proof: Proof::Password(ADMIN_PASSWORD.into()),
-        },
-    }
+fn at(address: &str) -> Target {
+    target(address, &[], ADMIN, ADMIN_PASSWORD)
 }
 
 #[async_trait]
@@ -113,11 +106,11 @@ impl ProviderFixture for Fixture {
     }
 
     fn target(&self) -> Target {
-        target(self.server().to_string())
+        at(&self.server().to_string())
     }
 
     fn nowhere(&self) -> Target {
-        target("127.0.0.1:1".to_owned())
+        at(NOWHERE)
     }
 
     async fn make_account(&self, name: &str, password: &SecretText) {
@@ -152,11 +145,11 @@ impl System for Fixture {
     }
 
     fn at(&self, address: SocketAddr) -> Target {
-        target(address.to_string())
+        at(&address.to_string())
     }
 
-    fn change_mark(&self) -> &'static [u8] {
-        b"ALTER ROLE"
+    fn change_mark(&self, _: Style) -> &'static str {
+        "ALTER ROLE"
     }
 
     async fn set_rights(&self, has: bool) {

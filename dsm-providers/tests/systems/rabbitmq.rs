@@ -1,5 +1,6 @@
 //! RabbitMQ.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,13 +16,25 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::suite::{Style, System};
 use crate::{NOWHERE, plain_http, target};
 
 dsm_core::provider_conformance!(
     if dsm_test_servers::is_there(Server::available()),
     Rabbit::fresh
 );
+crate::suite::rotations!(
+    if dsm_test_servers::is_there(Server::available()),
+    Rabbit::fresh
+);
+crate::suite::changes_in_place!(
+    if dsm_test_servers::is_there(Server::available()),
+    Rabbit::fresh
+);
+// No refused passwords: the server is sent hashes, and its credential validator sees no password.
 
+/// Who manages the users, beside [`Server::ADMIN`], who gives rights and takes them.
+const ADMIN: &str = "dsm_admin";
 /// A server takes seconds to start, so one has to do; users belong to all of it.
 static TURN: Mutex<()> = Mutex::const_new(());
 
@@ -40,9 +53,12 @@ impl Rabbit {
         let fresh = Self {
             _turn: TURN.lock().await,
         };
-        for user in fresh.list("conformance").await {
-            let path = format!("users/{user}");
-            assert_eq!(api("DELETE", &path, "").0, 204, "{user}");
+        fresh.set_rights(true).await;
+        for prefix in ["conformance", "rot_"] {
+            for user in fresh.list(prefix).await {
+                let path = format!("users/{user}");
+                assert_eq!(api("DELETE", &path, "").0, 204, "{user}");
+            }
         }
         fresh
     }
@@ -57,7 +73,7 @@ impl Rabbit {
     }
 }
 
-/// A request as the administrator.
+/// A request past the provider.
 fn api(method: &str, path: &str, body: &str) -> (u16, String) {
     let login = format!("{}:{}", Server::ADMIN, Server::PASSWORD);
     let login = format!("Basic {}", BASE64_STANDARD.encode(login));
@@ -69,8 +85,12 @@ fn api(method: &str, path: &str, body: &str) -> (u16, String) {
     plain_http::ask(&server().address(), method, &path, &headers, body)
 }
 
+fn at(address: &str) -> Target {
+    target(address, &[], ADMIN, Server::PASSWORD)
+}
+
 fn there() -> Target {
-    target(&server().address(), &[], Server::ADMIN, Server::PASSWORD)
+    at(&server().address())
 }
 
 #[async_trait]
@@ -84,7 +104,7 @@ impl ProviderFixture for Rabbit {
     }
 
     fn nowhere(&self) -> Target {
-        target(NOWHERE, &[], Server::ADMIN, Server::PASSWORD)
+        at(NOWHERE)
     }
 
     async fn make_account(&self, name: &str, password: &SecretText) {
@@ -96,6 +116,36 @@ impl ProviderFixture for Rabbit {
     fn roles(&self) -> Vec<String> {
         let roles = ["tag management", "permissions / ^$ ^conf|x$ .*"];
         roles.map(str::to_owned).to_vec()
+    }
+}
+
+#[async_trait]
+impl System for Rabbit {
+    fn name(&self) -> &'static str {
+        "rabbitmq"
+    }
+
+    fn styles(&self) -> &'static [Style] {
+        &[Style::InPlace, Style::Pair]
+    }
+
+    fn server(&self) -> SocketAddr {
+        server().address().parse().expect("an address")
+    }
+
+    fn at(&self, address: SocketAddr) -> Target {
+        at(&address.to_string())
+    }
+
+    fn change_mark(&self, _: Style) -> &'static str {
+        "PUT /api/users/"
+    }
+
+    async fn set_rights(&self, has: bool) {
+        let tags = if has { "administrator" } else { "monitoring" };
+        let body = serde_json::json!({ "password": Server::PASSWORD, "tags": tags });
+        let (status, said) = api("PUT", &format!("users/{ADMIN}"), &body.to_string());
+        assert!([201, 204].contains(&status), "{said}");
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) const PATH: &str = "/hooks/dsm";
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     pub(crate) fake: Arc<FakeTarget>,
+    state: Arc<State>,
     serving: JoinHandle<()>,
 }
 
@@ -51,12 +52,13 @@ impl Receiver {
         let fake = FakeTarget::shared();
         let state = Arc::new(State {
             fake: fake.clone(),
-            host: address.to_string(),
+            hosts: Mutex::new(BTreeSet::from([address.to_string()])),
             seen: Mutex::default(),
         });
+        let shared = state.clone();
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let state = Arc::clone(&state);
+                let state = Arc::clone(&shared);
                 tokio::spawn(async move {
                     let answer = service_fn(|request| answer(&state, request));
                     // A client that hangs up is nothing to a test.
@@ -69,14 +71,23 @@ impl Receiver {
         Self {
             address,
             fake,
+            state,
             serving,
         }
     }
+
+    /// Something in front of it passes on what is signed for this address.
+    pub(crate) fn stands_behind(&self, address: SocketAddr) {
+        let mut hosts = self.state.hosts.lock().expect("nobody panics");
+        hosts.insert(address.to_string());
+    }
 }
 
+#[derive(Debug)]
 struct State {
     fake: Arc<FakeTarget>,
-    host: String,
+    /// What it is called in requests.
+    hosts: Mutex<BTreeSet<String>>,
     seen: Mutex<BTreeSet<String>>,
 }
 
@@ -91,14 +102,16 @@ async fn answer(
         value.unwrap_or_default().to_owned()
     };
     let nonce = header("dsm-nonce");
+    let host = header("host");
+    let is_for_it = state.hosts.lock().expect("nobody panics").contains(&host);
     let parts = SignedParts {
-        host: &state.host,
+        host: &host,
         path: head.uri.path(),
         timestamp: header("dsm-timestamp").parse().unwrap_or_default(),
         nonce: &nonce,
         body: &body,
     };
-    let is_signed = header("dsm-signature") == signature(KEY.as_bytes(), &parts);
+    let is_signed = is_for_it && header("dsm-signature") == signature(KEY.as_bytes(), &parts);
     let is_new = state
         .seen
         .lock()

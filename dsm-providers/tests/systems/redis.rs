@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use dsm_core::provider::{
-    LogIn, Login, NewAccount, Options, Proof, Provider, ProviderError, Target,
-};
+use dsm_core::provider::{LogIn, NewAccount, Provider, ProviderError, Target};
 use dsm_core::secret::SecretText;
 use dsm_core::testing::provider::ProviderFixture;
 use dsm_providers::redis::Redis as RedisProvider;
@@ -14,9 +12,12 @@ use dsm_test_servers::redis::Redis;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::suite::{Style, System};
+use crate::{NOWHERE, target};
 
 dsm_core::provider_conformance!(Fixture::new);
 crate::suite::rotations!(Fixture::new);
+crate::suite::changes_in_place!(Fixture::new);
+// No refused passwords: Redis has no policy for them.
 
 const ADMIN: &str = "dsm_admin";
 const ADMIN_PASSWORD: &str = "Admin-password-of-these-tests-1";
@@ -63,16 +64,8 @@ impl Fixture {
     }
 }
 
-fn target(address: String) -> Target {
-    Target {
-        name: "cache".to_owned(),
-        address,
-        options: Options::new(),
-        admin: Login {
-            user: ADMIN.to_owned(),
-            proof: Proof::Password(ADMIN_PASSWORD.into()),
-        },
-    }
+fn at(address: &str) -> Target {
+    target(address, &[], ADMIN, ADMIN_PASSWORD)
 }
 
 #[async_trait]
@@ -82,11 +75,11 @@ impl ProviderFixture for Fixture {
     }
 
     fn target(&self) -> Target {
-        target(self.server().to_string())
+        at(&self.server().to_string())
     }
 
     fn nowhere(&self) -> Target {
-        target("127.0.0.1:1".to_owned())
+        at(NOWHERE)
     }
 
     async fn make_account(&self, name: &str, password: &SecretText) {
@@ -115,11 +108,11 @@ impl System for Fixture {
     }
 
     fn at(&self, address: SocketAddr) -> Target {
-        target(address.to_string())
+        at(&address.to_string())
     }
 
-    fn change_mark(&self) -> &'static [u8] {
-        b"SETUSER"
+    fn change_mark(&self, _: Style) -> &'static str {
+        "SETUSER"
     }
 
     async fn set_rights(&self, has: bool) {
@@ -135,7 +128,7 @@ impl System for Fixture {
 #[tokio::test]
 async fn what_redis_would_forget_is_refused_unless_it_is_wanted() {
     let server = start(&[]);
-    let mut target = target(format!("127.0.0.1:{}", server.port()));
+    let mut target = at(&format!("127.0.0.1:{}", server.port()));
     let make = [
         "acl",
         "setuser",
@@ -180,7 +173,7 @@ async fn what_redis_would_forget_is_refused_unless_it_is_wanted() {
 #[tokio::test]
 async fn changes_survive_a_restart() {
     let mut server = start(&[("aclfile", "users.acl")]);
-    let target = target(format!("127.0.0.1:{}", server.port()));
+    let target = at(&format!("127.0.0.1:{}", server.port()));
     let password = SecretText::new("First-password-1");
     let account = NewAccount {
         name: "conformance_e1",

@@ -1,9 +1,11 @@
 //! Signed requests to a receiver.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use dsm_core::provider::{Options, Provider, ProviderError, Target};
+use dsm_core::provider::{Key, Options, Provider, ProviderError, Target};
 use dsm_core::secret::SecretText;
 use dsm_core::testing::provider::{FakeCall, Fault, ProviderFixture};
 use dsm_providers::webhook::Webhook;
@@ -11,11 +13,28 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::receiver::{KEY, NAME, PATH, Receiver};
+use crate::suite::{Style, System};
 use crate::{NOWHERE, target};
 
-dsm_core::provider_conformance!(|| async { Hook(Receiver::start().await) });
+dsm_core::provider_conformance!(Hook::new);
+crate::suite::rotations!(Hook::new);
+crate::suite::changes_in_place!(Hook::new);
+crate::suite::refused_passwords!(Hook::new);
 
 struct Hook(Receiver);
+
+impl Hook {
+    async fn new() -> Self {
+        Self(Receiver::start().await)
+    }
+
+    /// From now on changes that `refuses` says are refused.
+    fn refuse(&self, refuses: fn(FakeCall) -> bool, why: &'static str) {
+        let refused = move || Fault::Refuses(why.to_owned());
+        let plan = move |call| refuses(call).then(refused);
+        self.0.fake.fault_when(plan);
+    }
+}
 
 fn at(address: &str) -> Target {
     target(address, &[("path", PATH)], NAME, KEY)
@@ -43,9 +62,68 @@ impl ProviderFixture for Hook {
     }
 }
 
+#[async_trait]
+impl System for Hook {
+    fn name(&self) -> &'static str {
+        "webhook"
+    }
+
+    fn styles(&self) -> &'static [Style] {
+        &[Style::InPlace, Style::Pair, Style::Issued]
+    }
+
+    fn server(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    fn at(&self, address: SocketAddr) -> Target {
+        self.0.stands_behind(address);
+        at(&address.to_string())
+    }
+
+    fn change_mark(&self, style: Style) -> &'static str {
+        match style {
+            Style::InPlace | Style::Pair => r#""operation":"change_password""#,
+            _ => r#""operation":"issue_key""#,
+        }
+    }
+
+    async fn make_key(&self, account: &str) -> Key {
+        let (id, secret) = (format!("first-of-{account}"), "First-secret-of-a-key-1");
+        self.0.fake.add_key(account, &id, secret);
+        Key {
+            id,
+            secret: secret.into(),
+            public: None,
+        }
+    }
+
+    async fn set_rights(&self, has: bool) {
+        if has {
+            self.0.fake.heal();
+        } else {
+            self.refuse(FakeCall::changes, "this key may change nothing any more");
+        }
+    }
+
+    async fn refuse_passwords(&self, refuses: bool) {
+        if refuses {
+            let is_change = |call| call == FakeCall::ChangePassword;
+            self.refuse(is_change, "the password is too short");
+        } else {
+            self.0.fake.heal();
+        }
+    }
+
+    /// What may have been changed is asked for by a second call.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(21)
+    }
+}
+
 #[tokio::test]
 async fn what_the_receiver_says_is_what_is_known() {
-    let hook = Hook(Receiver::start().await);
+    let hook = Hook::new().await;
     let password = SecretText::new("First-password-of-many-1");
     hook.make_account("app", &password).await;
     let provider = hook.provider();
@@ -124,7 +202,7 @@ async fn a_lost_or_foreign_answer_to_a_change_leaves_its_outcome_unknown() {
 
 #[tokio::test]
 async fn a_certificate_of_nobody_is_not_trusted() {
-    let hook = Hook(Receiver::start().await);
+    let hook = Hook::new().await;
     let mut target = hook.target();
     target
         .options

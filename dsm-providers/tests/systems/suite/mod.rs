@@ -11,6 +11,9 @@
 //! crate::suite::rotations!(MyServer::fixture);
 //! ```
 //!
+//! Two more macros stamp what only some systems have: [`changes_in_place`] and [`refused_passwords`].
+//! A system without them says why beside its own.
+//!
 //! The fixture of each test finds none of the accounts of the test before; tests of one system run
 //! one after the other, for which a fixture holds a lock. The accounts of these tests begin with
 //! `rot_`.
@@ -31,11 +34,13 @@ mod served;
 mod world;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use dsm_core::provider::{Key, Target};
 use dsm_core::testing::provider::ProviderFixture;
 pub(crate) use dsm_core::testing::rotation::Style;
+use dsm_test_servers::proxy::Proxy;
 
 pub(crate) use self::crash::every_crash_is_survived;
 pub(crate) use self::faults::{
@@ -65,9 +70,19 @@ pub(crate) trait System: ProviderFixture {
     /// The target of [`ProviderFixture::target`], reached at another address.
     fn at(&self, address: SocketAddr) -> Target;
 
-    /// What a message has in it that changes a credential, and no other message. The way to the
-    /// proxy is not encrypted.
-    fn change_mark(&self) -> &'static [u8];
+    /// What a message has in it that changes a credential of this style, and no other message.
+    fn change_mark(&self, style: Style) -> &'static str;
+
+    /// The answer to the next change of this style that is asked for by the proxy is lost, once.
+    fn forget_answer(&self, proxy: &Proxy, style: Style) {
+        // Where the way to the proxy is encrypted, it does not see a message.
+        proxy.forget_answer(self.change_mark(style).as_bytes());
+    }
+
+    /// Whether no such change has come yet.
+    fn would_forget(&self, proxy: &Proxy) -> bool {
+        proxy.would_forget()
+    }
 
     /// Makes a key of an account, past the provider.
     async fn make_key(&self, account: &str) -> Key {
@@ -78,10 +93,29 @@ pub(crate) trait System: ProviderFixture {
     /// meanwhile is the system's affair.
     async fn set_rights(&self, has: bool);
 
-    /// Refuses every new password from now on, or no longer. Tells whether the system has such a
-    /// policy.
-    async fn refuse_passwords(&self, _refuses: bool) -> bool {
-        false
+    /// Refuses every new password from now on, or no longer.
+    async fn refuse_passwords(&self, refuses: bool) {
+        panic!("{refuses}: a system that has a policy of passwords sets it")
+    }
+
+    /// The accounts of these tests that are there.
+    async fn accounts(&self) -> Vec<String> {
+        let provider = self.provider();
+        let accounts = provider.accounts().expect("asked, or found otherwise");
+        let listed = accounts.list_accounts(&self.target(), "rot_").await;
+        listed.expect("listed")
+    }
+
+    /// How long a worker may take to give up on a system that does not answer: a call of ten seconds
+    /// or what is left of it, and what is done about it.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(11)
+    }
+
+    /// How long the network and the system take at most to end what a dead worker sent. A lease would
+    /// take longer, if the clock were not moved by hand.
+    fn settles(&self) -> Duration {
+        Duration::from_millis(60)
     }
 
     /// How many rotations the random test does for each one that `DSM_CYCLES` counts.
@@ -91,27 +125,55 @@ pub(crate) trait System: ProviderFixture {
 }
 
 /// Stamps one test for each case; `$make` is an asynchronous function that gives a fresh [`System`].
+/// `if $there` in front of it says whether there is what it needs: without it nothing is done.
 macro_rules! rotations {
-    ($make:expr) => {
-        crate::suite::rotations!(@stamp $make, [
+    (if $there:expr, $make:expr) => {
+        crate::suite::rotations!(@stamp $there, $make, [
             a_timer_renews_and_the_overlap_is_kept,
             a_reader_never_holds_what_does_not_log_in,
-            the_window_of_a_change_in_place_is_measured,
             every_crash_is_survived,
             random_failures_lock_nobody_out,
             a_system_that_is_down_is_waited_for,
             a_slow_system_is_waited_for,
-            passwords_that_a_policy_refuses_end_at_an_operator,
             a_change_whose_answer_is_lost_is_found,
             an_admin_without_rights_ends_at_an_operator,
         ]);
     };
-    (@stamp $make:expr, [$($case:ident,)+]) => {$(
+    (@stamp $there:expr, $make:expr, [$($case:ident,)+]) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
+            if !$there {
+                return;
+            }
             let system = ($make)().await;
             crate::suite::$case(&system).await;
         }
     )+};
+    ($make:expr) => {
+        crate::suite::rotations!(if true, $make);
+    };
 }
 pub(crate) use rotations;
+
+/// Stamps what holds for systems of [`Style::InPlace`], in the same way.
+macro_rules! changes_in_place {
+    (if $there:expr, $make:expr) => {
+        crate::suite::rotations!(@stamp $there, $make, [
+            the_window_of_a_change_in_place_is_measured,
+        ]);
+    };
+    ($make:expr) => {
+        crate::suite::changes_in_place!(if true, $make);
+    };
+}
+pub(crate) use changes_in_place;
+
+/// Stamps what holds for systems that can refuse a password by a policy, in the same way.
+macro_rules! refused_passwords {
+    ($make:expr) => {
+        crate::suite::rotations!(@stamp true, $make, [
+            passwords_that_a_policy_refuses_end_at_an_operator,
+        ]);
+    };
+}
+pub(crate) use refused_passwords;

@@ -107,7 +107,7 @@ pub(crate) async fn random_failures_lock_nobody_out(system: &dyn System) {
             };
             *met.entry(mishap).or_default() += 1;
             let turn = usize::try_from(chance.below(2)).expect("0 or 1");
-            work(&world, turn, mishap, &mut chance).await;
+            work(&world, turn, style, mishap, &mut chance).await;
             let context = format!("seed {seed}, rotation {number}, {style:?}, {mishap:?}");
             check(&world, id, style, &context).await;
             let long = chance.below(3) > 0;
@@ -147,7 +147,7 @@ async fn check(world: &World<'_>, id: SecretId, style: Style, context: &str) {
 
 /// One worker works until it is done or dead; afterwards the network is well, and a dead worker's
 /// lease has run out.
-async fn work(world: &World<'_>, turn: usize, mishap: Mishap, chance: &mut Chance) {
+async fn work(world: &World<'_>, turn: usize, style: Style, mishap: Mishap, chance: &mut Chance) {
     let moment = chance.moment(80);
     let mut dead = false;
     match mishap {
@@ -200,7 +200,7 @@ async fn work(world: &World<'_>, turn: usize, mishap: Mishap, chance: &mut Chanc
             renewed.expect("a round");
         }
         Mishap::Forget => {
-            world.proxy.forget_answer(world.system.change_mark());
+            world.system.forget_answer(&world.proxy, style);
             world.server(turn).renew(16).await.expect("a round");
         }
     }

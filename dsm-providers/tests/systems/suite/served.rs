@@ -143,9 +143,6 @@ pub(crate) async fn a_reader_never_holds_what_does_not_log_in(system: &dyn Syste
 /// and by a reader.
 pub(crate) async fn the_window_of_a_change_in_place_is_measured(system: &dyn System) {
     let world = World::new(system).await;
-    if !system.styles().contains(&Style::InPlace) {
-        return;
-    }
     let id = world.secret("window", Style::InPlace).await;
     let (mut worker, mut seen) = (Vec::new(), Vec::new());
     for _ in 0..10 {

@@ -1,7 +1,6 @@
 //! Two servers of one vault, a target behind a proxy, workers that die, and time that stands still.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::TimeDelta;
 use dsm_core::crypto::StaticKeys;
@@ -23,10 +22,6 @@ use dsm_test_servers::proxy::Proxy;
 use super::{Style, System};
 
 const TARGET: &str = "system";
-
-/// How long the network and the system take at most to end what a dead worker sent. A lease would
-/// take longer, if the clock were not moved by hand.
-const SETTLES: Duration = Duration::from_millis(60);
 
 /// The vault under test with everything around it.
 pub(crate) struct World<'a> {
@@ -243,7 +238,7 @@ impl<'a> World<'a> {
 
     /// The lease of a worker that died runs out.
     pub(crate) async fn outlive_lease(&self) {
-        tokio::time::sleep(SETTLES).await;
+        tokio::time::sleep(self.system.settles()).await;
         self.wait(6);
     }
 
@@ -260,16 +255,9 @@ impl<'a> World<'a> {
         panic!("it does not come to an end: {attempt:?}, {history:?}");
     }
 
-    /// The accounts of these tests on the system; none where accounts cannot be listed.
+    /// The accounts of these tests on the system.
     pub(crate) async fn accounts(&self) -> Vec<String> {
-        let provider = self.system.provider();
-        let Some(accounts) = provider.accounts() else {
-            return Vec::new();
-        };
-        let mut names = accounts
-            .list_accounts(&self.direct, "rot_")
-            .await
-            .expect("listed");
+        let mut names = self.system.accounts().await;
         names.sort_unstable();
         names
     }
