@@ -88,11 +88,6 @@ impl Kept {
         &self.folder
     }
 
-    /// The program's process.
-    pub(crate) fn process(&self) -> u32 {
-        self.process
-    }
-
     /// Waits until `ready` says so.
     pub(crate) fn wait_until(&self, mut ready: impl FnMut() -> bool) -> io::Result<()> {
         let start = Instant::now();
@@ -135,7 +130,7 @@ mod tests {
             // What nobody has waited for yet is dead all the same.
             !state.is_empty() && !state.contains(") Z ")
         };
-        let processes = [kept.process().to_string(), child().trim().to_owned()];
+        let processes = [kept.process.to_string(), child().trim().to_owned()];
         assert!(processes.iter().all(|process| is_there(process)));
         drop(kept);
         assert!(!processes.iter().any(|process| is_there(process)));

@@ -27,7 +27,7 @@ main()
 /// A server of moto, gone with its handle.
 #[derive(Debug)]
 pub struct Moto {
-    kept: Kept,
+    _kept: Kept,
     address: SocketAddr,
 }
 
@@ -59,17 +59,15 @@ impl Moto {
             address.is_some()
         })?;
         let address = address.ok_or_else(|| io::Error::other("it does not say where it is"))?;
-        Ok(Self { kept, address })
+        Ok(Self {
+            _kept: kept,
+            address,
+        })
     }
 
     /// Where it listens, plain HTTP.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// Its process.
-    pub fn process(&self) -> u32 {
-        self.kept.process()
     }
 }
 

@@ -115,11 +115,6 @@ impl RabbitMq {
         self.port
     }
 
-    /// Its process.
-    pub fn process(&self) -> u32 {
-        self.kept.process()
-    }
-
     /// Whether both ports answer; the administrator is made before they do.
     fn answers(&self) -> bool {
         let ask = || -> io::Result<String> {

@@ -18,18 +18,42 @@ const PRIVILEGES: &str = "/run/sshd";
 const LOCK: &str = "dsm-test-accounts.lock";
 /// How often another port is tried when somebody was faster.
 const PORTS: u32 = 3;
+/// How accounts are described that a server made: nobody else's are touched.
+const MARK: &str = "dsm-test";
+/// How the program under test describes those that it made.
+const MARK_UNDER_TEST: &str = "dsm";
+/// What names begin with of those that it makes in tests.
+const UNDER_TEST: &str = "conformance";
 /// Run when the server ended: removes the accounts, unless other tests have them by then.
 const END: &str = r#"
 exec 8>"$LOCK" && flock 8 || exit 1
-getent passwd | cut -d: -f1 | grep -e "^conformance" -e "^rot_" | while read -r name; do
-    pkill -KILL -u "$name"
-    userdel -r -f -- "$name"
+getent passwd | while IFS=: read -r name _ _ _ about _; do
+    case "${about%%,*}:$name" in
+        "$MARK:"*|"$MARK_UNDER_TEST:$UNDER_TEST"*)
+            pkill -KILL -u "$name"
+            userdel -r -f -- "$name"
+            ;;
+    esac
 done
+"#;
+/// What the admin runs while an answer is to be lost. The next command with the text in the file
+/// `mark` is run as it is, with all of its input, and the connection ends in place of its answer.
+const FORGET: &str = r#"
+cd "${0%/*}" || exit 1
+mark=$(cat mark 2>/dev/null)
+case $SSH_ORIGINAL_COMMAND in
+    *"${mark:-$0}"*) ;;
+    *) cd / && exec sh -c "$SSH_ORIGINAL_COMMAND" ;;
+esac
+input=$(cat; echo .)
+rm mark || exit 1
+printf %s "${input%.}" | sh -c "$SSH_ORIGINAL_COMMAND" >/dev/null 2>&1
+kill -KILL "$PPID"
 "#;
 
 /// A server on a free port with host keys of its own. It has the accounts of this machine: those that
-/// begin with one of [`PREFIXES`](Self::PREFIXES) are removed before and after, and nobody else's tests use them
-/// meanwhile.
+/// it made itself, and those named `conformance…` that the program under test did, are removed
+/// before and after, and nobody else's tests have such meanwhile. All others are left alone.
 #[derive(Debug)]
 pub struct Sshd {
     /// Locked as long as it is open. Dropped before the server, whose end waits for the lock.
@@ -41,8 +65,6 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// What names of accounts begin with that tests make.
-    pub const PREFIXES: [&'static str; 2] = ["conformance", "rot_"];
     /// Who may do everything there.
     pub const ADMIN: &'static str = "root";
 
@@ -52,9 +74,13 @@ impl Sshd {
     ///
     /// One line for people.
     pub fn available() -> Result<(), String> {
-        for program in [SERVER, "/usr/bin/ssh-keygen"] {
+        for (program, package) in [
+            (SERVER, "openssh-server"),
+            ("/usr/bin/ssh-keygen", "openssh-client"),
+            ("/usr/bin/pkill", "procps"),
+        ] {
             if !Path::new(program).exists() {
-                return Err(format!("{program} is missing: install openssh-server"));
+                return Err(format!("{program} is missing: install {package}"));
             }
         }
         // Who owns the process owns this.
@@ -89,24 +115,28 @@ impl Sshd {
             run(command.arg(folder.join(key)))?;
         }
         let file = |name: &str| folder.join(name).display().to_string();
-        // The way to the admin's key leads through a folder that all may write to.
+        // The way to the admin's key leads through a folder that all may write to. What the profile of
+        // this machine's root does would be done for every command.
         let settings = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nPidFile {}\nUsePAM no\n\
              PasswordAuthentication yes\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
              MaxStartups 100\nMaxAuthTries 20\nLogLevel ERROR\nStrictModes no\n\
-             Match User root\n  AuthorizedKeysFile {}\n",
+             Match User root\n  AuthorizedKeysFile {}\n  SetEnv HOME={}\n",
             file("host"),
             file("pid"),
             file("admin.pub"),
+            folder.display(),
         );
         fs::write(folder.join("config"), settings)?;
         let host_key = fs::read_to_string(folder.join("host.pub"))?;
         let admin_key = fs::read_to_string(folder.join("admin"))?;
         let lock = std::env::temp_dir().join(LOCK);
-        fs::write(
-            folder.join("end"),
-            format!("LOCK='{}'\n{END}", lock.display()),
-        )?;
+        let names = format!(
+            "LOCK='{}' MARK={MARK} MARK_UNDER_TEST={MARK_UNDER_TEST} UNDER_TEST={UNDER_TEST}",
+            lock.display()
+        );
+        fs::write(folder.join("end"), format!("{names}\n{END}"))?;
+        fs::write(folder.join("forget"), FORGET)?;
         let mut program = Command::new(SERVER);
         program.args(["-D", "-e", "-f", &file("config")]);
         let kept = Kept::start(folder, &program)?;
@@ -136,20 +166,14 @@ impl Sshd {
         &self.admin_key
     }
 
-    /// Its process.
-    pub fn process(&self) -> u32 {
-        self.kept.process()
-    }
-
-    /// Makes an account with a password past everything under test; one that is there gets it.
+    /// Makes an account with a password past everything under test; one that it made gets it.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// For a name that does not begin with one of [`PREFIXES`](Self::PREFIXES).
+    /// For an account that somebody else made, which stays as it is.
     pub fn make_account(&self, name: &str, password: &str) -> io::Result<()> {
-        assert!(is_ours(name), "{name} would stay");
-        if !accounts()?.iter().any(|there| there == name) {
-            run(Command::new("useradd").args(["-m", "-s", "/bin/sh", "--", name]))?;
+        if !self.accounts()?.iter().any(|there| there == name) {
+            run(Command::new("useradd").args(["-m", "-s", "/bin/sh", "-c", MARK, "--", name]))?;
         }
         let mut change = Command::new("chpasswd").stdin(Stdio::piped()).spawn()?;
         if let Some(mut stdin) = change.stdin.take() {
@@ -161,7 +185,7 @@ impl Sshd {
         Err(io::Error::other("chpasswd failed"))
     }
 
-    /// The accounts of this machine that begin with one of [`PREFIXES`](Self::PREFIXES).
+    /// The accounts of this machine that tests made, with the program under test or past it.
     pub fn accounts(&self) -> io::Result<Vec<String>> {
         accounts()
     }
@@ -183,36 +207,39 @@ impl Sshd {
 
     /// Whether [`ADMIN`](Self::ADMIN) may run anything at all: its key is bound to a command that
     /// does nothing, or not.
-    pub fn set_admin(&self, has: bool) -> io::Result<()> {
-        let key = fs::read_to_string(self.kept.folder().join("admin.pub"))?;
+    pub fn set_admin(&self, may_run: bool) -> io::Result<()> {
+        self.bind_admin(if may_run { None } else { Some("false") })
+    }
+
+    /// The next command of [`ADMIN`](Self::ADMIN) that has `mark` in it is done, once, and the
+    /// connection closed in place of its answer. [`set_admin`](Self::set_admin) calls it off.
+    pub fn forget_answer(&self, mark: &str) -> io::Result<()> {
+        fs::write(self.kept.folder().join("mark"), mark)?;
+        let forget = self.kept.folder().join("forget");
+        self.bind_admin(Some(&format!("exec sh {}", forget.display())))
+    }
+
+    /// Whether no such command has come yet.
+    pub fn would_forget(&self) -> bool {
+        self.kept.folder().join("mark").exists()
+    }
+
+    /// Binds the admin's key to a command.
+    fn bind_admin(&self, command: Option<&str>) -> io::Result<()> {
+        let file = self.kept.folder().join("admin.pub");
+        let key = fs::read_to_string(&file)?;
         let bare = key.split_once("\" ").map_or(key.as_str(), |(_, bare)| bare);
-        let bound = if has {
-            ""
-        } else {
-            "restrict,command=\"false\" "
-        };
-        fs::write(
-            self.kept.folder().join("admin.pub"),
-            format!("{bound}{bare}"),
-        )
+        let bound = command.map_or_else(String::new, |it| format!("restrict,command=\"{it}\" "));
+        // The server reads it at any time.
+        let new = file.with_extension("new");
+        fs::write(&new, format!("{bound}{bare}"))?;
+        fs::rename(new, file)
     }
 
-    /// Whatever changes when a password or a key of those accounts does.
-    pub fn state(&self) -> Vec<String> {
-        let shadow = fs::read_to_string("/etc/shadow").unwrap_or_default();
-        let ours = shadow.lines().filter(|line| is_ours(line));
-        let ours: Vec<String> = ours.map(str::to_owned).collect();
-        let names = ours.iter().filter_map(|line| line.split(':').next());
-        let keys = names.map(|name| {
-            let file = format!("/home/{name}/.ssh/authorized_keys");
-            fs::read_to_string(file).unwrap_or_default()
-        });
-        let keys: Vec<String> = keys.collect();
-        [ours, keys].concat()
-    }
-
-    /// Removes those accounts.
+    /// Removes those accounts, and the admin may run everything.
     pub fn clear(&self) -> io::Result<()> {
+        let _ = fs::remove_file(self.kept.folder().join("mark"));
+        self.set_admin(true)?;
         remove_accounts()
     }
 
@@ -228,15 +255,23 @@ impl Sshd {
     }
 }
 
-fn is_ours(name: &str) -> bool {
-    Sshd::PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+/// The accounts of a file in the form of `/etc/passwd` that tests made.
+fn made_by_tests(passwd: &str) -> Vec<String> {
+    let names = passwd.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, _, _, about, ..] = fields[..] else {
+            return None;
+        };
+        // Whoever has the account may set the parts after the first comma.
+        let about = about.split(',').next();
+        let is_under_test = about == Some(MARK_UNDER_TEST) && name.starts_with(UNDER_TEST);
+        (about == Some(MARK) || is_under_test).then(|| name.to_owned())
+    });
+    names.collect()
 }
 
 fn accounts() -> io::Result<Vec<String>> {
-    let all = fs::read_to_string("/etc/passwd")?;
-    let names = all.lines().filter_map(|line| line.split(':').next());
-    let ours = names.filter(|name| is_ours(name));
-    Ok(ours.map(str::to_owned).collect())
+    Ok(made_by_tests(&fs::read_to_string("/etc/passwd")?))
 }
 
 fn remove_accounts() -> io::Result<()> {
@@ -259,4 +294,25 @@ fn run(command: &mut Command) -> io::Result<()> {
     Err(io::Error::other(
         String::from_utf8_lossy(&said).into_owned(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_of_others_are_not_of_the_tests_whatever_their_names() {
+        let passwd = "rot_a:x:1:1:dsm-test:/home/rot_a:/bin/sh\n\
+                      conformance_a:x:2:2:dsm-test,,,:/home/a:/bin/sh\n\
+                      conformance_e1:x:3:3:dsm:/home/e1:/bin/sh\n\
+                      conformance_e2:x:4:4:Erna:/home/e2:/bin/sh\n\
+                      rot_b:x:5:5::/home/rot_b:/bin/sh\n\
+                      rot_c:x:6:6:Rota,dsm-test:/home/rot_c:/bin/sh\n\
+                      app:x:7:7:dsm:/home/app:/bin/sh\n\
+                      nonsense\n";
+        assert_eq!(
+            made_by_tests(passwd),
+            ["rot_a", "conformance_a", "conformance_e1"]
+        );
+    }
 }

@@ -102,8 +102,11 @@ const PROGRAMS: &[Programs] = &[
         packages: &["rabbitmq-server"],
     },
     Programs {
-        are_there: || Path::new("/usr/sbin/sshd").exists(),
-        packages: &["openssh-server", "openssh-client"],
+        are_there: || {
+            let programs = ["/usr/sbin/sshd", "/usr/bin/pkill"];
+            programs.iter().all(|it| Path::new(it).exists())
+        },
+        packages: &["openssh-server", "openssh-client", "procps"],
     },
     Programs {
         are_there: || program("openssl").args(["version"]).succeeds(),

@@ -1,24 +1,39 @@
 //! An OpenSSH server and accounts of this machine.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use dsm_core::entropy::OsEntropy;
-use dsm_core::provider::{Keys, LogIn, Login, NewAccount, Proof, Provider, ProviderError, Target};
+use dsm_core::provider::{
+    Key, Keys, LogIn, Login, NewAccount, Proof, Provider, ProviderError, Target,
+};
 use dsm_core::secret::SecretText;
 use dsm_core::testing::provider::ProviderFixture;
 use dsm_providers::ssh::Ssh;
+use dsm_test_servers::proxy::Proxy;
 use dsm_test_servers::sshd::Sshd;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::suite::{Style, System};
 use crate::{NOWHERE, target};
 
 dsm_core::provider_conformance!(
     if dsm_test_servers::is_there(Sshd::available()),
     Host::fresh
 );
+crate::suite::rotations!(
+    if dsm_test_servers::is_there(Sshd::available()),
+    Host::fresh
+);
+crate::suite::changes_in_place!(
+    if dsm_test_servers::is_there(Sshd::available()),
+    Host::fresh
+);
+// No refused passwords: a policy would be one of this machine, and refuse everybody's.
 
 /// Accounts belong to the whole machine.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -80,6 +95,69 @@ impl ProviderFixture for Host {
 
     fn roles(&self) -> Vec<String> {
         vec!["users".to_owned()]
+    }
+}
+
+#[async_trait]
+impl System for Host {
+    fn name(&self) -> &'static str {
+        "ssh"
+    }
+
+    fn styles(&self) -> &'static [Style] {
+        &[Style::InPlace, Style::Pair, Style::Installed]
+    }
+
+    fn server(&self) -> SocketAddr {
+        server().address().parse().expect("an address")
+    }
+
+    fn at(&self, address: SocketAddr) -> Target {
+        at(&address.to_string(), server().host_key())
+    }
+
+    /// A part of the script that makes the change.
+    fn change_mark(&self, style: Style) -> &'static str {
+        match style {
+            Style::InPlace | Style::Pair => "| chpasswd 2>&1",
+            _ => "mv -f -- ",
+        }
+    }
+
+    fn forget_answer(&self, _: &Proxy, style: Style) {
+        // The proxy sees nothing of an encrypted message; the host runs the script it has in it.
+        let planned = server().forget_answer(self.change_mark(style));
+        planned.expect("the host will forget");
+    }
+
+    fn would_forget(&self, _: &Proxy) -> bool {
+        server().would_forget()
+    }
+
+    async fn make_key(&self, account: &str) -> Key {
+        let key = installed().draft_key(account, &OsEntropy);
+        let public = key.public.as_deref().expect("drafted with it");
+        server().authorize(account, public).expect("authorized");
+        key
+    }
+
+    async fn set_rights(&self, has: bool) {
+        server().set_admin(has).expect("the admin is changed");
+    }
+
+    /// The provider lists only those that it made; these are all that there are.
+    async fn accounts(&self) -> Vec<String> {
+        server().accounts().expect("accounts")
+    }
+
+    /// Every call costs an exchange of keys, and most a process and the hash of a password.
+    fn round(&self) -> Duration {
+        Duration::from_millis(600)
+    }
+
+    /// A script that was begun runs to its end.
+    fn settles(&self) -> Duration {
+        Duration::from_millis(250)
     }
 }
 

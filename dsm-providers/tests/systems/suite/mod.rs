@@ -112,6 +112,12 @@ pub(crate) trait System: ProviderFixture {
         Duration::from_secs(11)
     }
 
+    /// How long a worker takes for what it does at a time, mostly: what goes wrong in the random test
+    /// does so within that.
+    fn round(&self) -> Duration {
+        Duration::from_millis(80)
+    }
+
     /// How long the network and the system take at most to end what a dead worker sent. A lease would
     /// take longer, if the clock were not moved by hand.
     fn settles(&self) -> Duration {

@@ -14,6 +14,8 @@ use super::{Style, System, World};
 const FEW: usize = 10;
 /// How long a worker stands still: longer than its lease.
 const STANDSTILL: Duration = Duration::from_millis(5_600);
+/// How long the network fails at most.
+const PAUSE: Duration = Duration::from_millis(120);
 
 /// What goes wrong while a worker works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,8 +51,9 @@ impl Chance {
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % count
     }
 
-    fn moment(&mut self, most: u64) -> Duration {
-        Duration::from_micros(self.below(most * 1_000))
+    fn moment(&mut self, most: Duration) -> Duration {
+        let most = u64::try_from(most.as_micros()).expect("a short time");
+        Duration::from_micros(self.below(most))
     }
 
     fn mishap(&mut self, stops: bool) -> Mishap {
@@ -148,7 +151,7 @@ async fn check(world: &World<'_>, id: SecretId, style: Style, context: &str) {
 /// One worker works until it is done or dead; afterwards the network is well, and a dead worker's
 /// lease has run out.
 async fn work(world: &World<'_>, turn: usize, style: Style, mishap: Mishap, chance: &mut Chance) {
-    let moment = chance.moment(80);
+    let moment = chance.moment(world.system.round());
     let mut dead = false;
     match mishap {
         Mishap::Nothing => {
@@ -180,7 +183,7 @@ async fn work(world: &World<'_>, turn: usize, style: Style, mishap: Mishap, chan
             }
         }
         Mishap::Cut | Mishap::Reset | Mishap::Delay | Mishap::Lose => {
-            let pause = chance.moment(120);
+            let pause = chance.moment(PAUSE);
             let fail = async {
                 tokio::time::sleep(moment).await;
                 match mishap {
@@ -205,6 +208,6 @@ async fn work(world: &World<'_>, turn: usize, style: Style, mishap: Mishap, chan
         }
     }
     if dead {
-        world.outlive_lease().await;
+        world.outlive_lease(mishap == Mishap::Kill).await;
     }
 }

@@ -145,7 +145,7 @@ pub(crate) async fn the_window_of_a_change_in_place_is_measured(system: &dyn Sys
     let world = World::new(system).await;
     let id = world.secret("window", Style::InPlace).await;
     let (mut worker, mut seen) = (Vec::new(), Vec::new());
-    for _ in 0..10 {
+    for _ in 0..5 {
         let reader = Reader::new(&world, id);
         let rotate = async {
             reader.turn_around().await;
@@ -165,7 +165,7 @@ pub(crate) async fn the_window_of_a_change_in_place_is_measured(system: &dyn Sys
     worker.sort_unstable();
     seen.sort_unstable();
     println!(
-        "{}: in place, the window in ms of ten rotations: by the worker {worker:?}, as a reader met \
+        "{}: in place, the window in ms of five rotations: by the worker {worker:?}, as a reader met \
          it {seen:?}",
         system.name()
     );

@@ -236,9 +236,11 @@ impl<'a> World<'a> {
         self.clock.advance(TimeDelta::seconds(seconds));
     }
 
-    /// The lease of a worker that died runs out.
-    pub(crate) async fn outlive_lease(&self) {
-        tokio::time::sleep(self.system.settles()).await;
+    /// The lease of a worker that died runs out. What it had sent is done by then.
+    pub(crate) async fn outlive_lease(&self, had_sent: bool) {
+        if had_sent {
+            tokio::time::sleep(self.system.settles()).await;
+        }
         self.wait(6);
     }
 
