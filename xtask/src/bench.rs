@@ -32,6 +32,8 @@ enum What {
     Stores,
     /// Reads that are sealed to a client's key
     Sealing,
+    /// Claims and rotations of every store
+    Rotations,
 }
 
 pub(crate) fn main(args: &Args) -> Result<ExitCode, Failure> {
@@ -56,6 +58,10 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode, Failure> {
     if chosen(What::Sealing) {
         in_process("--sealing", &args.args)?;
     }
+    if chosen(What::Rotations) {
+        install::debian_programs();
+        bench(LOAD.0, "rotations", &args.args)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -76,14 +82,18 @@ fn in_process(what: &str, args: &[String]) -> Result<(), Failure> {
 }
 
 fn micro(members: &[Package], args: &[String]) -> Result<(), Failure> {
-    for package in members {
+    for package in members.iter().filter(|package| package.name != LOAD.0) {
         for name in package.targets("bench") {
-            cargo(["bench", "-p", &package.name, "--bench", name, "--"])
-                .args(args)
-                .run()?;
+            bench(&package.name, name, args)?;
         }
     }
     Ok(())
+}
+
+fn bench(package: &str, name: &str, args: &[String]) -> Result<(), Failure> {
+    cargo(["bench", "-p", package, "--bench", name, "--"])
+        .args(args)
+        .run()
 }
 
 fn load(members: &[Package], args: &[String], asked_for: bool) -> Result<(), Failure> {

@@ -9,27 +9,31 @@ use chrono::TimeDelta;
 use super::{Style, World};
 use crate::store::{ChangeSet, Job, JobKey, Settlement, Store, Topic};
 use crate::testing::ManualClock;
-use crate::time::Clock as _;
+use crate::time::{Clock as _, Timestamp};
 use crate::vault::VaultOptions;
 
 /// A topic of no vault.
 const TOPIC: Topic = Topic(1_000);
 /// How many jobs are claimed at a time.
 const DUE: u64 = 16;
+/// How many claims are timed at a time.
+const CLAIMS: usize = 200;
 
-/// The median time of a claim of 16 due jobs among so many that are scheduled for later.
-pub async fn claim_cost(store: &dyn Store, scheduled: u64) -> Duration {
-    let now = ManualClock::default().now();
-    let job = |subject, due_at| Job {
+fn job(subject: u64, due_at: Timestamp) -> Job {
+    Job {
         key: JobKey {
             topic: TOPIC,
             subject,
         },
         due_at,
         body: Vec::new(),
-    };
-    let later = now + TimeDelta::days(1);
-    let subjects: Vec<u64> = (0..scheduled).map(|number| 1_000 + number).collect();
+    }
+}
+
+/// Puts so many jobs into the queue of a store that are due a day later, a second apart.
+pub async fn schedule_later(store: &dyn Store, count: u64) {
+    let later = ManualClock::default().now() + TimeDelta::days(1);
+    let subjects: Vec<u64> = (0..count).map(|number| DUE + number).collect();
     for chunk in subjects.chunks(1_000) {
         let set = chunk.iter().fold(ChangeSet::default(), |set, subject| {
             let spread = i64::try_from(*subject).expect("a small number");
@@ -37,8 +41,13 @@ pub async fn claim_cost(store: &dyn Store, scheduled: u64) -> Duration {
         });
         store.commit(set).await.expect("scheduled");
     }
-    let mut times = Vec::with_capacity(200);
-    for _ in 0..200 {
+}
+
+/// The median time of a claim of 16 due jobs among those that are scheduled for later.
+pub async fn claim_cost(store: &dyn Store) -> Duration {
+    let now = ManualClock::default().now();
+    let mut times = Vec::with_capacity(CLAIMS);
+    for _ in 0..CLAIMS {
         let due = (0..DUE).fold(ChangeSet::default(), |set, subject| {
             set.put_job(job(subject, now))
         });

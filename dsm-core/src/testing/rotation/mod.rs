@@ -14,7 +14,7 @@ pub use self::crash::{
     a_dead_workers_job_is_taken_over, every_crash_is_survived,
     every_crash_with_installed_keys_is_survived, lost_answers_are_survived,
 };
-pub use self::measure::{claim_cost, rotations_per_second};
+pub use self::measure::{claim_cost, rotations_per_second, schedule_later};
 pub use self::settle::{
     a_refused_password_ends_at_an_operator, a_target_that_is_down_is_waited_for,
     an_operator_keeps_the_current_credential, what_nobody_accepts_is_not_thrown_away,
