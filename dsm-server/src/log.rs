@@ -2,6 +2,7 @@
 //! no header value.
 
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::panic;
 use std::str::FromStr;
 
@@ -65,13 +66,15 @@ impl FromStr for Level {
     }
 }
 
-/// Starts logging for the whole process, and has panics logged by place alone: their message may
+/// Starts logging for the whole process, in colours on a terminal without `NO_COLOR`, and has panics logged by place alone: their message may
 /// repeat what the program was working on.
 ///
 /// A second call changes nothing.
 pub fn init(format: LogFormat, level: &Level) {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&level.0))
+        .with_ansi(std::io::stderr().is_terminal() && !plain)
         .with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.try_init(),

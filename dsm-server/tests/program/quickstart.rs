@@ -153,5 +153,7 @@ fn the_printed_commands_work() {
     assert!(output.status.success(), "{script}");
     assert!(printed.contains("\"password\""), "{script}\n{printed}");
     assert!(printed.contains("\"items\""), "{script}\n{printed}");
-    process.stop();
+    let log = process.stop();
+    assert!(!log.is_empty());
+    assert!(!log.contains('\x1b'), "colours are for terminals: {log:?}");
 }
