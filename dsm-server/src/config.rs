@@ -125,6 +125,10 @@ pub struct Config {
     pub token_lifetime: Duration,
     /// How many versions of a secret are kept.
     pub retention_versions: u32,
+    /// How many rotations this server works on at the same time on one target.
+    pub rotations_per_target: usize,
+    /// How many accounts that live for a while an authorization has at most at a time.
+    pub leases_per_authorization: u32,
     /// Whether unknown systems and environments are registered by the calls that name them.
     pub auto_register: bool,
     /// How sensitive values are sealed to the keys of authorizations.
@@ -204,6 +208,8 @@ impl Config {
             )),
             token_lifetime: given.seconds("token_lifetime_s", 3_600, 1..=86_400),
             retention_versions: given.number("retention.versions", 100, 1..=100_000),
+            rotations_per_target: given.number("renewal.per_target", 4, 1..=1_000),
+            leases_per_authorization: given.number("leases.per_authorization", 100, 1..=100_000),
             auto_register: given.boolean("auto_register", false),
             sealing: SealingOptions {
                 key_values: given.boolean("sealing.key_values", sealing.key_values),
@@ -309,6 +315,11 @@ impl Config {
         set("max_staleness_ms", integer(self.max_staleness.as_millis()));
         set("token_lifetime_s", seconds(self.token_lifetime));
         set("retention.versions", integer(self.retention_versions));
+        set("renewal.per_target", integer(self.rotations_per_target));
+        set(
+            "leases.per_authorization",
+            integer(self.leases_per_authorization),
+        );
         set("auto_register", self.auto_register.into());
         set("sealing.key_values", self.sealing.key_values.into());
         set(

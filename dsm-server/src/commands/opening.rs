@@ -1,7 +1,7 @@
 //! From a configuration to a store, its keys and the vault in it.
 
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -212,6 +212,10 @@ pub(super) fn builder(
         retained_versions: NonZeroU32::new(config.retention_versions).unwrap_or(NonZeroU32::MIN),
         auto_register: config.auto_register,
         sealing: config.sealing.clone(),
+        rotations_per_target: NonZeroUsize::new(config.rotations_per_target)
+            .unwrap_or(NonZeroUsize::MIN),
+        leases_per_authorization: NonZeroU32::new(config.leases_per_authorization)
+            .unwrap_or(NonZeroU32::MIN),
         ..VaultOptions::default()
     };
     let builder = managing(Vault::builder_dyn(store, keys).options(options));

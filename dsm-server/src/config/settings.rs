@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use toml::{Table, Value};
 
 /// Every key there is. Its variable is `DSM_` and the key in capitals, dots as underscores.
-pub(super) const KEYS: [&str; 36] = [
+pub(super) const KEYS: [&str; 38] = [
     "accept_data_loss",
     "allow_plain_http",
     "audit.before_answer",
@@ -21,6 +21,7 @@ pub(super) const KEYS: [&str; 36] = [
     "data_dir",
     "drain_grace_s",
     "forwarded_header",
+    "leases.per_authorization",
     "limits.body_bytes",
     "limits.connections",
     "limits.head_s",
@@ -32,6 +33,7 @@ pub(super) const KEYS: [&str; 36] = [
     "log.format",
     "log.level",
     "max_staleness_ms",
+    "renewal.per_target",
     "retention.versions",
     "root_key",
     "sealing.cache_mib",
