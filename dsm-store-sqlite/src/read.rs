@@ -70,9 +70,9 @@ pub(crate) async fn find_by(
     let term = term.0.as_slice();
     let row = sqlx::query_as!(
         RecordRow,
-        "SELECT record.id, revision, created_at, expires_at, terms, body \
-         FROM term JOIN record ON record.kind = term.kind AND record.id = term.id \
-         WHERE term.kind = ? AND term = ? AND uniq = 1",
+        "SELECT id, revision, created_at, expires_at, terms, body \
+         FROM unique_term CROSS JOIN record ON record.place = unique_term.place \
+         WHERE unique_term.kind = ? AND term = ?",
         number,
         term
     )
@@ -86,7 +86,7 @@ const LOOKUPS: usize = 100;
 
 #[derive(sqlx::FromRow)]
 struct FoundRow {
-    place: i64,
+    nth: i64,
     #[sqlx(flatten)]
     record: RecordRow,
 }
@@ -98,28 +98,35 @@ pub(crate) async fn find_each(
 ) -> Result<Vec<Option<Record>>, Fault> {
     let mut found = vec![None; wanted.len()];
     for (wanted, found) in wanted.chunks(LOOKUPS).zip(found.chunks_mut(LOOKUPS)) {
-        let mut sql = QueryBuilder::<Sqlite>::new("");
-        for (place, (kind, term)) in wanted.iter().enumerate() {
-            if place > 0 {
-                sql.push(" UNION ALL ");
-            }
-            sql.push("SELECT ").push(place).push(
-                " AS place, record.id, revision, created_at, expires_at, terms, body \
-                 FROM term JOIN record ON record.kind = term.kind AND record.id = term.id \
-                 WHERE uniq = 1 AND term.kind = ",
-            );
-            sql.push_bind(i64::from(kind.0));
-            sql.push(" AND term = ").push_bind(term.0.to_vec());
-        }
-        let rows: Vec<FoundRow> = sql.build_query_as().fetch_all(&mut *connection).await?;
+        let rows: Vec<FoundRow> = lookups(wanted)
+            .build_query_as()
+            .fetch_all(&mut *connection)
+            .await?;
         for row in rows {
-            let place = usize::try_from(row.place).ok();
-            let place = place.filter(|place| *place < wanted.len());
-            let place = place.ok_or_else(|| damaged("a lookup has another place"))?;
-            found[place] = Some(row.record.decode(wanted[place].0)?);
+            let nth = usize::try_from(row.nth).ok();
+            let nth = nth.filter(|nth| *nth < wanted.len());
+            let nth = nth.ok_or_else(|| damaged("a lookup has another number"))?;
+            found[nth] = Some(row.record.decode(wanted[nth].0)?);
         }
     }
     Ok(found)
+}
+
+fn lookups(wanted: &[(Kind, Term)]) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::<Sqlite>::new("");
+    for (nth, (kind, term)) in wanted.iter().enumerate() {
+        if nth > 0 {
+            sql.push(" UNION ALL ");
+        }
+        sql.push("SELECT ").push(nth).push(
+            " AS nth, id, revision, created_at, expires_at, terms, body \
+             FROM unique_term CROSS JOIN record ON record.place = unique_term.place \
+             WHERE unique_term.kind = ",
+        );
+        sql.push_bind(i64::from(kind.0));
+        sql.push(" AND term = ").push_bind(term.0.to_vec());
+    }
+    sql
 }
 
 /// Walks the index of the rarest term, or that of a range, or the primary key.
@@ -473,3 +480,6 @@ fn push_bounds(
         sql.push_bind(to_micros(at));
     }
 }
+
+#[cfg(test)]
+mod tests;

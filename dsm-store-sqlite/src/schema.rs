@@ -3,11 +3,27 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use crate::fault::Fault;
 
+/// A part of a step.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Once(&'static str),
+    /// Run again as long as it changes rows.
+    Repeated(&'static str),
+}
+
 /// Each step brings the schema from the version that is its index to the next, which it sets as
 /// `user_version`.
-const MIGRATIONS: [&str; 2] = [
-    include_str!("../migrations/0001_initial.sql"),
-    include_str!("../migrations/0002_operations.sql"),
+const MIGRATIONS: [&[Part]; 3] = [
+    &[Part::Once(include_str!("../migrations/0001_initial.sql"))],
+    &[Part::Once(include_str!(
+        "../migrations/0002_operations.sql"
+    ))],
+    &[
+        Part::Once(include_str!("../migrations/0003_places_begin.sql")),
+        Part::Repeated(include_str!("../migrations/0003_places_records.sql")),
+        Part::Repeated(include_str!("../migrations/0003_places_terms.sql")),
+        Part::Once(include_str!("../migrations/0003_places_end.sql")),
+    ],
 ];
 
 /// The `application_id` that the first step sets.
@@ -39,9 +55,27 @@ pub(crate) async fn migrate(
         .ok()
         .and_then(|found| MIGRATIONS.get(found..));
     for step in steps.unwrap_or_default() {
-        sqlx::raw_sql(*step).execute(&mut *transaction).await?;
+        for part in *step {
+            run(&mut transaction, *part).await?;
+        }
     }
     transaction.commit().await?;
+    Ok(())
+}
+
+async fn run(connection: &mut SqliteConnection, part: Part) -> Result<(), sqlx::Error> {
+    match part {
+        Part::Once(sql) => {
+            sqlx::raw_sql(sql).execute(connection).await?;
+        }
+        Part::Repeated(sql) => {
+            let mut changed = 1;
+            while changed > 0 {
+                let done = sqlx::raw_sql(sql).execute(&mut *connection).await?;
+                changed = done.rows_affected();
+            }
+        }
+    }
     Ok(())
 }
 

@@ -114,7 +114,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
         opened,
         Err(StoreError::NewerSchema {
             found: 99,
-            known: 2
+            known: 3
         })
     );
     assert!(refused, "{opened:?}");

@@ -47,21 +47,21 @@ impl Work for ChangeSet {
         }
         let mut added = Vec::new();
         for change in &self.records {
-            let (key, terms) = match change {
+            let (key, place, terms) = match change {
                 Change::Create(record) => {
-                    records::create(connection, record).await?;
-                    (record.key, records::effective(&record.terms))
+                    let place = records::create(connection, record).await?;
+                    (record.key, place, records::effective(&record.terms))
                 }
                 Change::Update { record, expected } => {
-                    let old = records::present(connection, record.key, *expected).await?;
+                    let (place, old) = records::present(connection, record.key, *expected).await?;
                     records::replace(connection, record).await?;
                     let new = records::effective(&record.terms);
                     records::remove_terms(connection, record.key, &records::difference(&old, &new))
                         .await?;
-                    (record.key, records::difference(&new, &old))
+                    (record.key, place, records::difference(&new, &old))
                 }
                 Change::Delete { key, expected } => {
-                    let old = records::present(connection, *key, *expected).await?;
+                    let (_, old) = records::present(connection, *key, *expected).await?;
                     records::delete(connection, *key).await?;
                     records::remove_terms(connection, *key, &old).await?;
                     continue;
@@ -71,11 +71,11 @@ impl Work for ChangeSet {
                     continue;
                 }
             };
-            added.push((key, terms));
+            added.push((key, place, terms));
         }
         // Only now: a unique term may pass from one record of the set to another.
-        for (key, terms) in added {
-            records::add_terms(connection, key, &terms).await?;
+        for (key, place, terms) in added {
+            records::add_terms(connection, key, place, &terms).await?;
         }
         for change in &self.jobs {
             queue::change_job(connection, change).await?;

@@ -4,13 +4,17 @@ use dsm_core::store::{IndexTerm, Record, RecordKey, StoreError, Term};
 use dsm_core::time::to_micros;
 use sqlx::SqliteConnection;
 
-use crate::encoding::{decode_index_terms, encode_index_terms, signed};
+use crate::encoding::{decode_index_terms, encode_index_terms, encode_terms, signed};
 use crate::fault::{Fault, is_taken};
+
+/// A record's number in the table, by which its unique terms lead to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place(i64);
 
 pub(super) async fn create(
     connection: &mut SqliteConnection,
     record: &Record,
-) -> Result<(), Fault> {
+) -> Result<Place, Fault> {
     let kind = i64::from(record.key.kind.0);
     let id = signed(record.key.id)?;
     let revision = signed(record.revision)?;
@@ -34,21 +38,21 @@ pub(super) async fn create(
     if done.rows_affected() == 0 {
         return Err(StoreError::AlreadyExists(record.key).into());
     }
-    Ok(())
+    Ok(Place(done.last_insert_rowid()))
 }
 
-/// The terms of a record that is at the expected revision.
+/// The place and the terms of a record that is at the expected revision.
 pub(super) async fn present(
     connection: &mut SqliteConnection,
     key: RecordKey,
     expected: u64,
-) -> Result<Terms, Fault> {
+) -> Result<(Place, Terms), Fault> {
     let mismatch = || StoreError::RevisionMismatch(key);
     let kind = i64::from(key.kind.0);
     let id = signed(key.id)?;
     let expected = i64::try_from(expected).map_err(|_| mismatch())?;
-    let terms = sqlx::query_scalar!(
-        "SELECT terms FROM record WHERE kind = ? AND id = ? AND revision = ?",
+    let found = sqlx::query!(
+        "SELECT place, terms FROM record WHERE kind = ? AND id = ? AND revision = ?",
         kind,
         id,
         expected
@@ -56,7 +60,8 @@ pub(super) async fn present(
     .fetch_optional(connection)
     .await?
     .ok_or_else(mismatch)?;
-    Ok(effective(&decode_index_terms(&terms)?))
+    let terms = effective(&decode_index_terms(&found.terms)?);
+    Ok((Place(found.place), terms))
 }
 
 pub(super) async fn replace(
@@ -117,6 +122,7 @@ pub(super) fn difference(of: &Terms, without: &Terms) -> Terms {
 pub(super) async fn add_terms(
     connection: &mut SqliteConnection,
     key: RecordKey,
+    place: Place,
     terms: &Terms,
 ) -> Result<(), Fault> {
     if terms.is_empty() {
@@ -124,29 +130,36 @@ pub(super) async fn add_terms(
     }
     let kind = i64::from(key.kind.0);
     let id = signed(key.id)?;
-    let packed: Vec<_> = terms
-        .iter()
-        .map(|(&term, &unique)| IndexTerm { term, unique })
-        .collect();
-    let packed = encode_index_terms(&packed);
+    let all: Vec<Term> = terms.keys().copied().collect();
+    let all = encode_terms(&all);
     sqlx::query!(
-        "WITH RECURSIVE place (at) AS \
-             (SELECT 1 UNION ALL SELECT at + 17 FROM place WHERE at + 17 < length(?3)) \
-         INSERT INTO term (kind, term, id, uniq) \
-         SELECT ?1, substr(?3, at + 1, 16), ?2, substr(?3, at, 1) = x'01' FROM place",
+        "WITH RECURSIVE start (at) AS \
+             (SELECT 1 UNION ALL SELECT at + 16 FROM start WHERE at + 16 < length(?3)) \
+         INSERT INTO term (kind, term, id) SELECT ?1, substr(?3, at, 16), ?2 FROM start",
         kind,
         id,
-        packed
+        all
     )
-    .execute(connection)
-    .await
-    .map_err(|error| {
-        if is_taken(&error) {
-            StoreError::AlreadyExists(key).into()
-        } else {
-            Fault::from(error)
-        }
-    })?;
+    .execute(&mut *connection)
+    .await?;
+    for term in unique(terms) {
+        let term = term.0.as_slice();
+        sqlx::query!(
+            "INSERT INTO unique_term (kind, term, place) VALUES (?, ?, ?)",
+            kind,
+            term,
+            place.0
+        )
+        .execute(&mut *connection)
+        .await
+        .map_err(|error| {
+            if is_taken(&error) {
+                StoreError::AlreadyExists(key).into()
+            } else {
+                Fault::from(error)
+            }
+        })?;
+    }
     Ok(())
 }
 
@@ -168,5 +181,20 @@ pub(super) async fn remove_terms(
         .execute(&mut *connection)
         .await?;
     }
+    for term in unique(terms) {
+        let term = term.0.as_slice();
+        sqlx::query!(
+            "DELETE FROM unique_term WHERE kind = ? AND term = ?",
+            kind,
+            term
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
     Ok(())
+}
+
+fn unique(terms: &Terms) -> impl Iterator<Item = &Term> {
+    let unique = terms.iter().filter(|(_, unique)| **unique);
+    unique.map(|(term, _)| term)
 }

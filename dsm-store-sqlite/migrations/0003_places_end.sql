@@ -1,0 +1,2 @@
+DROP TABLE record_before;
+DROP TABLE term_before;
