@@ -1,23 +1,24 @@
+mod snapshot;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::{Bound, RangeBounds};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::snapshot::Frozen;
 use super::change::check_number;
 use super::{
     Change, ChangeSet, Changed, Changes, Job, JobChange, JobKey, Kind, Lease, LogPage, LogQuery,
     LogRecord, Notifier, OperationId, Order, Page, Query, Record, RecordKey, RecordPage, ServerId,
-    Settlement, Snapshot, SnapshotPart, Store, StoreError, Term, Topic,
+    Settlement, Snapshot, Store, StoreError, Term, Topic,
 };
 use crate::time::Timestamp;
 
 /// Of how many operations it is remembered what became of them: nobody asks about one of a process
 /// that is gone, and a running one asks at once.
 const OPERATIONS_KEPT: usize = 1 << 16;
-/// How many items a part of a snapshot has at most.
-const PART: usize = 256;
 
 /// A store in the process's memory: for tests and trials, and the reference for other backends.
 ///
@@ -66,13 +67,14 @@ fn closed() -> StoreError {
 #[async_trait]
 impl Store for MemoryStore {
     async fn find(&self, key: RecordKey) -> Result<Option<Record>, StoreError> {
-        self.read(|state| state.records.get(&key).cloned())
+        self.read(|state| state.records.get(&key).map(|found| Record::clone(found)))
     }
 
     async fn find_by(&self, kind: Kind, term: &Term) -> Result<Option<Record>, StoreError> {
         self.read(|state| {
             let id = *state.unique.get(&(kind, *term))?;
-            state.records.get(&RecordKey { kind, id }).cloned()
+            let found = state.records.get(&RecordKey { kind, id });
+            found.map(|found| Record::clone(found))
         })
     }
 
@@ -125,7 +127,7 @@ impl Store for MemoryStore {
             for record in records {
                 let key = (record.server, record.sequence);
                 if state.batches.insert(key) {
-                    state.log.push(record);
+                    state.log.push(Arc::new(record));
                 }
             }
             Ok(())
@@ -188,13 +190,14 @@ impl Store for MemoryStore {
 
 #[derive(Debug, Default)]
 struct State {
-    records: BTreeMap<RecordKey, Record>,
+    /// Shared with snapshots.
+    records: BTreeMap<RecordKey, Arc<Record>>,
     /// The ids that carry a term, unique or not.
     carriers: HashMap<(Kind, Term), BTreeSet<u64>>,
     unique: HashMap<(Kind, Term), u64>,
     sequences: HashMap<Kind, u64>,
     /// Position `n` is at index `n - 1`.
-    log: Vec<LogRecord>,
+    log: Vec<Arc<LogRecord>>,
     batches: BTreeSet<(ServerId, u64)>,
     jobs: HashMap<JobKey, Slot>,
     due: BTreeSet<(Topic, Timestamp, u64)>,
@@ -205,24 +208,6 @@ struct State {
     /// Their names, the oldest first.
     remembered: VecDeque<OperationId>,
     notifier: Notifier,
-}
-
-/// A copy of everything, taken at once.
-#[derive(Debug)]
-struct Copied {
-    parts: VecDeque<SnapshotPart>,
-    size: u64,
-}
-
-#[async_trait]
-impl Snapshot for Copied {
-    fn size(&self) -> u64 {
-        self.size
-    }
-
-    async fn next(&mut self) -> Result<Option<SnapshotPart>, StoreError> {
-        Ok(self.parts.pop_front())
-    }
 }
 
 #[derive(Debug)]
@@ -335,34 +320,20 @@ impl State {
         known
     }
 
-    fn snapshot(&self) -> Copied {
+    fn snapshot(&self) -> Frozen {
         let mut jobs: Vec<Job> = self.jobs.values().map(|slot| slot.job.clone()).collect();
         jobs.sort_unstable_by_key(|job| job.key);
         let mut sequences: Vec<(Kind, u64)> = self.sequences.clone().into_iter().collect();
         sequences.sort_unstable();
-        let size = self.records.len() + self.log.len() + jobs.len();
-        let records: Vec<Record> = self.records.values().cloned().collect();
-        let mut parts = VecDeque::new();
-        let chunks = records.chunks(PART);
-        parts.extend(chunks.map(|chunk| SnapshotPart::Records(chunk.to_vec())));
-        let chunks = self.log.chunks(PART);
-        parts.extend(chunks.map(|chunk| SnapshotPart::Log(chunk.to_vec())));
-        let chunks = jobs.chunks(PART);
-        parts.extend(chunks.map(|chunk| SnapshotPart::Jobs(chunk.to_vec())));
-        if !sequences.is_empty() {
-            parts.push_back(SnapshotPart::Sequences(sequences));
-        }
-        Copied {
-            parts,
-            size: size as u64,
-        }
+        let records = self.records.values().cloned().collect();
+        Frozen::new(records, self.log.clone(), jobs, sequences)
     }
 
     fn remove(&mut self, key: RecordKey) {
         let Some(record) = self.records.remove(&key) else {
             return;
         };
-        for index in record.terms {
+        for index in &record.terms {
             let term = (key.kind, index.term);
             if let Some(ids) = self.carriers.get_mut(&term) {
                 ids.remove(&key.id);
@@ -385,7 +356,7 @@ impl State {
                 self.unique.insert(term, id);
             }
         }
-        self.records.insert(record.key, record);
+        self.records.insert(record.key, Arc::new(record));
     }
 
     fn list(&self, query: &Query, page: Page) -> RecordPage {
@@ -408,7 +379,8 @@ impl State {
         };
         carriers.sort_by_key(|ids| ids.len());
 
-        let found: Box<dyn DoubleEndedIterator<Item = &Record>> = match carriers.split_first() {
+        let found: Box<dyn DoubleEndedIterator<Item = &Arc<Record>>> = match carriers.split_first()
+        {
             Some((fewest, others)) => Box::new(
                 fewest
                     .range((low, high))
@@ -435,7 +407,10 @@ impl State {
             Order::OldestFirst => take(found, page.limit),
             Order::NewestFirst => take(found.rev(), page.limit),
         };
-        let records: Vec<Record> = records.into_iter().cloned().collect();
+        let records: Vec<Record> = records
+            .into_iter()
+            .map(|record| Record::clone(record))
+            .collect();
         RecordPage {
             next: records.last().filter(|_| more).map(|last| last.key.id),
             records,
@@ -464,7 +439,7 @@ impl State {
         };
         let records: Vec<(u64, LogRecord)> = records
             .into_iter()
-            .map(|(position, record)| (position, record.clone()))
+            .map(|(position, record)| (position, LogRecord::clone(record)))
             .collect();
         LogPage {
             next: records.last().filter(|_| more).map(|last| last.0),
