@@ -9,8 +9,8 @@ use std::time::Instant;
 use dsm_core::crypto::{KeyFile, KeyProvider};
 use dsm_core::entropy::OsEntropy;
 use dsm_core::secret::Identity;
-use dsm_core::store::{MemoryStore, Store};
-use dsm_core::transfer;
+use dsm_core::store::{MemoryStore, Store, StoreError};
+use dsm_core::transfer::{self, TransferError};
 use dsm_store_postgres::{PostgresOptions, PostgresStore};
 use dsm_store_redis::{RedisOptions, RedisStore};
 use dsm_store_sqlite::{OpenOptions, SqliteStore};
@@ -145,8 +145,12 @@ impl Depot {
             let filled = filled.map_err(|error| -> Fault { error })?;
             // What an earlier run did not finish.
             let _ = std::fs::remove_file(self.source(count));
+            let origin = transfer::origin_of(&*filled.store).await?;
+            let mut snapshot = filled.store.snapshot().await?;
+            // So that what was copied is not in memory any more.
+            filled.store.close().await;
             let store = SqliteStore::open(self.source(count)).await?;
-            let copied = fill(&*filled.store, &store).await;
+            let copied = transfer::copy(&mut *snapshot, origin, &store, |_| ()).await;
             store.close().await;
             copied?;
             let told = json!({
@@ -293,8 +297,17 @@ fn database(count: usize) -> String {
     format!("secrets_{count}")
 }
 
-async fn fill(from: &dyn Store, to: &dyn Store) -> Result<(), Fault> {
+/// How often filling goes on after a database took too long, as one does while it writes much.
+const ATTEMPTS: usize = 10;
+
+async fn fill(from: &dyn Store, to: &dyn Store) -> Result<(), TransferError> {
     let origin = transfer::origin_of(from).await?;
+    for _ in 1..ATTEMPTS {
+        match transfer::copy(&mut *from.snapshot().await?, origin, to, |_| ()).await {
+            Err(TransferError::Store(StoreError::Unavailable { .. })) => {}
+            done => return done.map(drop),
+        }
+    }
     transfer::copy(&mut *from.snapshot().await?, origin, to, |_| ()).await?;
     Ok(())
 }
