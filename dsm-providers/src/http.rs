@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
+use crate::outcome::unclear;
 use crate::place::Place;
 use crate::tls;
 
@@ -67,15 +68,6 @@ impl NoAnswer {
             Self::Unsent(error) => error,
             Self::Lost(message) => unclear(changes, message),
         }
-    }
-}
-
-/// A request whose answer does not say what became of it.
-pub(crate) fn unclear(changes: bool, message: impl Into<String>) -> ProviderError {
-    if changes {
-        ProviderError::OutcomeUnknown(message.into())
-    } else {
-        ProviderError::Unavailable(message.into())
     }
 }
 

@@ -36,6 +36,14 @@ pub mod mysql;
 #[cfg(any(feature = "ssh", feature = "tls"))]
 #[allow(dead_code, reason = "not every provider uses all of it")]
 mod options;
+#[cfg(any(
+    feature = "http",
+    feature = "mysql",
+    feature = "postgres",
+    feature = "ssh"
+))]
+#[allow(dead_code, reason = "not every provider uses all of it")]
+mod outcome;
 #[cfg(any(feature = "ssh", feature = "tls"))]
 #[allow(dead_code, reason = "not every provider uses all of it")]
 mod place;

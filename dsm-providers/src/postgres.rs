@@ -44,7 +44,7 @@ use dsm_core::provider::{
 use dsm_core::secret::SecretText;
 
 use self::quote::{identifier, is_name, literal};
-use self::session::{Entry, Session};
+use self::session::{Entry, Session, cell};
 use crate::options::Checked;
 use crate::place::Place;
 use crate::tls;
@@ -83,8 +83,8 @@ impl Provider for Postgres {
                  current_setting('server_version') FROM pg_roles WHERE rolname = current_user",
             )
             .await?;
-        let (manages, standby): (bool, bool) = (row.get(0), row.get(1));
-        let version: &str = row.get(2);
+        let (manages, standby): (bool, bool) = (cell(&row, 0)?, cell(&row, 1)?);
+        let version: &str = cell(&row, 2)?;
         let report = TestReport::default().with("log in", true, format!("PostgreSQL {version}"));
         let report = if standby {
             report.with("take changes", false, "the server is a standby")

@@ -16,7 +16,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use roxmltree::Document;
 
 use crate::aws_iam::{REGION as REGION_OPTION, STS as STS_OPTION};
-use crate::http::{Endpoint, Ports, unclear};
+use crate::http::{Endpoint, Ports};
+use crate::outcome::unclear;
 
 /// The region of IAM where nothing else is said.
 pub(super) const REGION: &str = "us-east-1";

@@ -3,14 +3,7 @@
 use dsm_core::provider::ProviderError;
 use mysql_async::Error;
 
-/// How far a call was when it failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// Nothing was asked for that lasts.
-    Before,
-    /// A change was sent.
-    Sent,
-}
+use crate::outcome::{Stage, lost};
 
 /// What the server says of a log-in.
 pub(super) const ACCESS_DENIED: u16 = 1045;
@@ -31,23 +24,15 @@ const UNCERTAIN: [u16; 7] = [1026, 1053, 1078, 1317, 1598, 1969, 3024];
 /// A failure of a statement.
 pub(super) fn fault(error: &Error, stage: Stage) -> ProviderError {
     let Error::Server(said) = error else {
-        return lost(&error.to_string(), stage);
+        return lost(error.to_string(), stage);
     };
     let message = said.to_string();
     if UNCERTAIN.contains(&said.code) {
-        lost(&message, stage)
+        lost(message, stage)
     } else if PASSING.contains(&said.code) {
         ProviderError::Unavailable(message)
     } else {
         ProviderError::Refused(message)
-    }
-}
-
-/// A connection that failed, or an answer that did not come.
-pub(super) fn lost(message: &str, stage: Stage) -> ProviderError {
-    match stage {
-        Stage::Before => ProviderError::Unavailable(message.to_owned()),
-        Stage::Sent => ProviderError::OutcomeUnknown(message.to_owned()),
     }
 }
 

@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 use super::PORT;
 use super::fault::{
-    ACCESS_DENIED, ACCESS_DENIED_NO_PASSWORD, ACCOUNT_LOCKED, PASSWORD_EXPIRED, Stage, code, fault,
-    lost,
+    ACCESS_DENIED, ACCESS_DENIED_NO_PASSWORD, ACCOUNT_LOCKED, PASSWORD_EXPIRED, code, fault,
 };
+use crate::outcome::{Stage, lost};
 use crate::place::Place;
 use crate::tls::{self, Mode};
 
@@ -197,7 +197,7 @@ impl Session {
             Ok(Err(error)) => Err(fault(&error, stage)),
             Err(_) => {
                 let message = format!("no answer within {} seconds", ANSWER.as_secs());
-                Err(lost(&message, stage))
+                Err(lost(message, stage))
             }
         }
     }

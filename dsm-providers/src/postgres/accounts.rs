@@ -74,11 +74,8 @@ impl Accounts for Postgres {
             .change_in_time(&format!("ALTER ROLE {quoted} NOLOGIN"))
             .await?;
         let member = "SELECT pg_has_role(current_user, $1::name, 'USAGE')";
-        let member = session.rows(member, &[&name]).await?;
-        let member: bool = member
-            .first()
-            .is_some_and(|row| row.try_get(0).unwrap_or(false));
-        if !member {
+        let member: Vec<bool> = session.column(member, &[&name]).await?;
+        if member != [true] {
             // Who is no superuser ends sessions, and gives away what they own, only of roles of his.
             session
                 .change_in_time(&format!("GRANT {quoted} TO CURRENT_USER"))
@@ -129,9 +126,9 @@ impl Accounts for Postgres {
     ) -> Result<Vec<String>, ProviderError> {
         let session = Session::open(target).await?;
         let query = "SELECT rolname::text FROM pg_roles WHERE starts_with(rolname::text, $1)";
-        let rows = session.rows(query, &[&prefix]).await?;
+        let names = session.column(query, &[&prefix]).await?;
         session.close().await;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
+        Ok(names)
     }
 }
 
@@ -179,8 +176,7 @@ async fn memberships(session: &Session, name: &str) -> Result<Vec<String>, Provi
                  JOIN pg_roles role ON role.oid = membership.roleid \
                  JOIN pg_roles member ON member.oid = membership.member \
                  WHERE member.rolname = $1";
-    let rows = session.rows(query, &[&name]).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    session.column(query, &[&name]).await
 }
 
 /// The other databases in which an account owns something or has a privilege.
@@ -193,8 +189,7 @@ async fn databases_with_traces(
                  JOIN pg_roles role ON role.oid = trace.refobjid \
                  WHERE trace.refclassid = 'pg_authid'::regclass AND role.rolname = $1 \
                  AND db.datname <> current_database() AND db.datallowconn";
-    let rows = session.rows(query, &[&name]).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    session.column(query, &[&name]).await
 }
 
 #[cfg(test)]

@@ -4,19 +4,12 @@ use dsm_core::provider::ProviderError;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-/// How far a call was when it failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// Nothing was asked for that lasts.
-    Before,
-    /// A change was sent that takes effect by itself.
-    Sent,
-}
+use crate::outcome::{Stage, lost};
 
 /// A failure of a statement.
 pub(super) fn fault(error: &Error, stage: Stage) -> ProviderError {
     let Some(said) = error.as_db_error() else {
-        return lost(&described(error), stage);
+        return lost(described(error), stage);
     };
     let message = told(said);
     // The server ends the session, which it also does while it waits for standbys after a commit.
@@ -25,20 +18,12 @@ pub(super) fn fault(error: &Error, stage: Stage) -> ProviderError {
         Some(Severity::Fatal | Severity::Panic)
     );
     if fatal {
-        return lost(&message, stage);
+        return lost(message, stage);
     }
     if passes(said.code()) {
         ProviderError::Unavailable(message)
     } else {
         ProviderError::Refused(message)
-    }
-}
-
-/// A connection that failed, or an answer that did not come.
-pub(super) fn lost(message: &str, stage: Stage) -> ProviderError {
-    match stage {
-        Stage::Before => ProviderError::Unavailable(message.to_owned()),
-        Stage::Sent => ProviderError::OutcomeUnknown(message.to_owned()),
     }
 }
 

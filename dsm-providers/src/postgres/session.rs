@@ -11,12 +11,13 @@ use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{FromSql, FromSqlOwned, ToSql};
 use tokio_postgres::{Client, Config, Connection, NoTls, Row, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::fault::{Stage, described, fault, lost, told};
+use super::fault::{described, fault, told};
 use super::{PORT, admin_password};
+use crate::outcome::{Stage, lost};
 use crate::place::{Place, TcpBounded};
 use crate::tls::{self, Mode};
 
@@ -211,7 +212,7 @@ impl Session {
         match timeout(ANSWER, self.client.batch_execute(statement)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(fault(&error, stage)),
-            Err(_) => Err(lost(&late(), stage)),
+            Err(_) => Err(lost(late(), stage)),
         }
     }
 
@@ -224,7 +225,7 @@ impl Session {
         match timeout(ANSWER, self.client.query(query, values)).await {
             Ok(Ok(rows)) => Ok(rows),
             Ok(Err(error)) => Err(fault(&error, Stage::Before)),
-            Err(_) => Err(lost(&late(), Stage::Before)),
+            Err(_) => Err(lost(late(), Stage::Before)),
         }
     }
 
@@ -233,6 +234,16 @@ impl Session {
         let rows = self.rows(query, &[]).await?;
         let row = rows.into_iter().next();
         row.ok_or_else(|| ProviderError::Unavailable("the server answers nothing".to_owned()))
+    }
+
+    /// A column of all rows of a query.
+    pub(super) async fn column<T: FromSqlOwned>(
+        &self,
+        query: &str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<T>, ProviderError> {
+        let rows = self.rows(query, values).await?;
+        rows.iter().map(|row| cell(row, 0)).collect()
     }
 
     /// Begins a transaction; without [`commit`](Self::commit) nothing of it lasts.
@@ -256,6 +267,12 @@ impl Session {
         // Whether the server hears of it changes nothing.
         let _ = timeout(FAREWELL, &mut connection.0).await;
     }
+}
+
+/// A value of a row, of which the server decides what is in it.
+pub(super) fn cell<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, ProviderError> {
+    row.try_get(index)
+        .map_err(|error| ProviderError::Unavailable(described(&error)))
 }
 
 fn late() -> String {

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use crate::http::{Answer, Endpoint, Ports, unclear};
+use crate::http::{Answer, Endpoint, Ports};
+use crate::outcome::unclear;
 
 const PORTS: Ports = Ports {
     tls: 15_671,

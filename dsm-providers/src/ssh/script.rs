@@ -3,6 +3,7 @@
 use dsm_core::provider::ProviderError;
 
 use super::refused;
+use crate::outcome::unclear;
 
 /// Printed first, so that whatever comes before it, `sudo` above all, is known to have run nothing.
 const BEGUN: &str = "dsm: begun";
@@ -175,14 +176,6 @@ impl Outcome {
             (Some(_), Some(_)) => Err(unclear(script.changes, said)),
             (None, _) => Err(script.lost("the connection ended before the script")),
         }
-    }
-}
-
-fn unclear(changes: bool, why: &str) -> ProviderError {
-    if changes {
-        ProviderError::OutcomeUnknown(why.to_owned())
-    } else {
-        ProviderError::Unavailable(why.to_owned())
     }
 }
 

@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::PATH;
-use crate::http::{Answer, Endpoint, Ports, unclear};
+use crate::http::{Answer, Endpoint, Ports};
+use crate::outcome::unclear;
 
 /// What a signature is about.
 #[derive(Debug, Clone, Copy)]
