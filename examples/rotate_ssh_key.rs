@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dsm_core::entropy::OsEntropy;
 use dsm_core::provider::{InstalledKeys as _, Key, Login, Options, Proof, Provider as _, Target};
-use dsm_core::secret::{Managed, OutputValue, SecretData, SecretText, SshKey};
+use dsm_core::secret::{OutputValue, SecretData, SecretText, SshKey};
 use dsm_providers::ssh::Ssh;
 use dsm_test_servers::sshd::Sshd;
 
@@ -41,11 +41,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         user: Some(ACCOUNT.to_owned()),
         private_key: Some(first.secret),
         public_key: first.public,
-        managed: Some(Managed {
-            target: rotation::TARGET.to_owned(),
-            pair_user: None,
-            user: None,
-        }),
+        managed: Some(rotation::managed(None)),
         ..SshKey::default()
     };
     let data = SecretData {

@@ -1,18 +1,78 @@
 //! A vault in memory with one target and one secret whose credential is rotated there. The examples
 //! of the providers share it; a real vault is opened as in `embed.rs`.
+#![allow(
+    dead_code,
+    clippy::print_stdout,
+    reason = "each example uses its part of this"
+)]
 
 use std::error::Error;
 use std::sync::Arc;
 
 use dsm_core::crypto::StaticKeys;
 use dsm_core::entropy::OsEntropy;
-use dsm_core::provider::{Provider, Target};
-use dsm_core::secret::{OutputMap, SecretData};
+use dsm_core::provider::{NewAccount, Provider, Target};
+use dsm_core::secret::{Credential, Managed, OutputMap, OutputValue, SecretData, SecretText};
 use dsm_core::store::MemoryStore;
 use dsm_core::vault::{Caller, NewAdmin, SecretFields, TargetFields, Vault};
 
 /// The name that items of secrets have for the target.
 pub(crate) const TARGET: &str = "example";
+
+/// An account of a target, as a secret has it that is to be renewed there.
+pub(crate) fn managed(pair_user: Option<&str>) -> Managed {
+    Managed {
+        target: TARGET.to_owned(),
+        pair_user: pair_user.map(str::to_owned),
+        user: None,
+    }
+}
+
+/// Has the password of an account rotated and tries what readers were served before and are served
+/// after. The accounts are made here; with two of them, the one that is served is never changed.
+pub(crate) async fn rotate_password(
+    provider: Arc<dyn Provider>,
+    target: impl Fn() -> Target,
+    accounts: &[&str],
+    roles: &[String],
+) -> Result<(), Box<dyn Error>> {
+    let [user, pair @ ..] = accounts else {
+        return Err("an account".into());
+    };
+    let password = SecretText::new("The-first-password-1");
+    let makes = provider.accounts().ok_or("it makes accounts")?;
+    for name in accounts {
+        let account = NewAccount {
+            name,
+            password: Some(&password),
+            roles,
+            expires_at: None,
+            template: None,
+        };
+        makes.create_account(&target(), &account).await?;
+    }
+    let credential = Credential {
+        user: Some((*user).to_owned()),
+        password: Some(password),
+        managed: Some(managed(pair.first().copied())),
+        ..Credential::default()
+    };
+    let data = SecretData {
+        credentials: vec![credential],
+        ..SecretData::default()
+    };
+    let (before, after) = rotate(Arc::clone(&provider), target(), data).await?;
+
+    let passwords = provider.passwords().ok_or("it has passwords")?;
+    for (when, shown) in [("before", before), ("after", after)] {
+        let text = |name| shown.value(name).and_then(OutputValue::expose);
+        let user = text("username").ok_or("a user")?;
+        let password = SecretText::new(text("password").ok_or("a password")?);
+        let said = passwords.log_in(&target(), user, &password).await?;
+        println!("what was served {when} the rotation, {user}: {said:?}");
+    }
+    Ok(())
+}
 
 /// Makes the target and the secret, rotates at once, and gives what readers were served before and
 /// are served after.
