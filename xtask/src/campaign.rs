@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `DSM_CASES` | random cases of a test | `decide`, `envelope`, `forwarded`, `openapi`, `renewal`, `sealing` |
 //! | `DSM_CYCLES` | rounds of breaking and recovering; rotations on each system, five times as many on PostgreSQL | `kill`, `cut`, `failover`, `disk-full`, `rotations` |
+//! | `DSM_LEASES` | accounts that live for a while, on each system | `leases` |
 //! | `DSM_RECORDS` | records of a vault that is moved | `migrate` |
 //! | `DSM_REQUESTS` | requests of each sort that are timed | `timing` |
 //! | `DSM_SOCKETS` | clients that do not go on | `half-open` |
@@ -51,6 +52,8 @@ enum Name {
     Renewal,
     /// Rotations on real systems whose workers and networks fail: nobody is locked out
     Rotations,
+    /// Accounts made and removed on a real system while workers and networks fail: none is left
+    Leases,
     /// Every store against the memory store under random operations
     Stores,
     /// `kill -9` of a server or of its database under load: nothing acknowledged is lost
@@ -157,6 +160,18 @@ const CAMPAIGNS: &[Campaign] = &[
         env: &[("DSM_CYCLES", "200")],
     },
     Campaign {
+        name: Name::Leases,
+        tests: &[
+            "-p",
+            "dsm-providers",
+            "--test",
+            "systems",
+            "leases_and_random_failures_leave_no_account",
+        ],
+        server: false,
+        env: &[("DSM_LEASES", "1000")],
+    },
+    Campaign {
         name: Name::Kill,
         tests: &["-p", "dsm-tests", "--test", "kill"],
         server: true,
@@ -259,6 +274,7 @@ mod tests {
         let known = [
             "DSM_CASES",
             "DSM_CYCLES",
+            "DSM_LEASES",
             "DSM_RECORDS",
             "DSM_REQUESTS",
             "DSM_SOCKETS",

@@ -22,7 +22,8 @@ crate::suite::rotations!(
     if dsm_test_servers::is_there(Moto::available()),
     Account::fresh
 );
-// Nothing in place and no refused passwords: users of AWS have two keys, which AWS makes.
+// Nothing in place, no refused passwords and no leases: users of AWS have two keys, which AWS makes, and
+// the provider makes no users.
 
 /// One server for all; each test has an empty account for itself.
 static TURN: Mutex<()> = Mutex::const_new(());

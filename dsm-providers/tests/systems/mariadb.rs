@@ -17,6 +17,7 @@ use crate::{NOWHERE, target};
 dsm_core::provider_conformance!(Fixture::new);
 crate::suite::rotations!(Fixture::new);
 crate::suite::changes_in_place!(Fixture::new);
+crate::suite::accounts_for_a_while!(Fixture::new);
 crate::suite::refused_passwords!(Fixture::new);
 
 const ROLE: &str = "conformance_role";
@@ -134,6 +135,14 @@ impl System for Fixture {
 
     fn change_mark(&self, _: Style) -> &'static str {
         "SET PASSWORD FOR"
+    }
+
+    fn creation_mark(&self) -> &'static str {
+        "CREATE USER"
+    }
+
+    fn removal_mark(&self) -> &'static str {
+        "DROP USER"
     }
 
     async fn set_rights(&self, has: bool) {

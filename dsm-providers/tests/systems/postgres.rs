@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use dsm_core::provider::{LogIn, NewAccount, Provider, ProviderError, Target, Template};
@@ -17,6 +18,7 @@ use crate::{NOWHERE, target};
 dsm_core::provider_conformance!(Fixture::new);
 crate::suite::rotations!(Fixture::new);
 crate::suite::changes_in_place!(Fixture::new);
+crate::suite::accounts_for_a_while!(Fixture::new);
 // No refused passwords: the server is sent verifiers, and its password checks see no password.
 
 const ADMIN: &str = "dsm_admin";
@@ -152,6 +154,15 @@ impl System for Fixture {
         "ALTER ROLE"
     }
 
+    fn creation_mark(&self) -> &'static str {
+        // All that is done to make an account is one transaction.
+        "COMMIT"
+    }
+
+    fn removal_mark(&self) -> &'static str {
+        "COMMIT"
+    }
+
     async fn set_rights(&self, has: bool) {
         let rights = if has { "CREATEROLE" } else { "NOCREATEROLE" };
         let statement = format!("ALTER ROLE {ADMIN} {rights}");
@@ -160,6 +171,11 @@ impl System for Fixture {
 
     fn weight(&self) -> usize {
         5
+    }
+
+    /// It hashes slowly, and makes a process for each connection.
+    fn round(&self) -> Duration {
+        Duration::from_millis(200)
     }
 }
 

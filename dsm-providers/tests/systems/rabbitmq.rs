@@ -31,6 +31,10 @@ crate::suite::changes_in_place!(
     if dsm_test_servers::is_there(Server::available()),
     Rabbit::fresh
 );
+crate::suite::accounts_for_a_while!(
+    if dsm_test_servers::is_there(Server::available()),
+    Rabbit::fresh
+);
 // No refused passwords: the server is sent hashes, and its credential validator sees no password.
 
 /// Who manages the users, beside [`Server::ADMIN`], who gives rights and takes them.
@@ -139,6 +143,14 @@ impl System for Rabbit {
 
     fn change_mark(&self, _: Style) -> &'static str {
         "PUT /api/users/"
+    }
+
+    fn creation_mark(&self) -> &'static str {
+        "PUT /api/users/"
+    }
+
+    fn removal_mark(&self) -> &'static str {
+        "DELETE /api/users/"
     }
 
     async fn set_rights(&self, has: bool) {

@@ -17,6 +17,7 @@ use crate::{NOWHERE, target};
 dsm_core::provider_conformance!(Fixture::new);
 crate::suite::rotations!(Fixture::new);
 crate::suite::changes_in_place!(Fixture::new);
+crate::suite::accounts_for_a_while!(Fixture::new);
 // No refused passwords: Redis has no policy for them.
 
 const ADMIN: &str = "dsm_admin";
@@ -113,6 +114,14 @@ impl System for Fixture {
 
     fn change_mark(&self, _: Style) -> &'static str {
         "SETUSER"
+    }
+
+    fn creation_mark(&self) -> &'static str {
+        "SETUSER"
+    }
+
+    fn removal_mark(&self) -> &'static str {
+        "DELUSER"
     }
 
     async fn set_rights(&self, has: bool) {

@@ -19,6 +19,7 @@ use crate::{NOWHERE, target};
 dsm_core::provider_conformance!(Hook::new);
 crate::suite::rotations!(Hook::new);
 crate::suite::changes_in_place!(Hook::new);
+crate::suite::accounts_for_a_while!(Hook::new);
 crate::suite::refused_passwords!(Hook::new);
 
 struct Hook(Receiver);
@@ -96,6 +97,14 @@ impl System for Hook {
             secret: secret.into(),
             public: None,
         }
+    }
+
+    fn creation_mark(&self) -> &'static str {
+        r#""operation":"create_account""#
+    }
+
+    fn removal_mark(&self) -> &'static str {
+        r#""operation":"drop_account""#
     }
 
     async fn set_rights(&self, has: bool) {

@@ -115,7 +115,7 @@ pub(crate) async fn a_change_whose_answer_is_lost_is_found(system: &dyn System) 
             let id = world.secret(&name, *style).await;
             let accounts = world.accounts().await;
             world.ask(id).await;
-            system.forget_answer(&world.proxy, *style);
+            system.forget_answer(&world.proxy, system.change_mark(*style));
             if stays_away {
                 let away = async {
                     while system.would_forget(&world.proxy) {

@@ -11,8 +11,8 @@
 //! crate::suite::rotations!(MyServer::fixture);
 //! ```
 //!
-//! Two more macros stamp what only some systems have: [`changes_in_place`] and [`refused_passwords`].
-//! A system without them says why beside its own.
+//! More macros stamp what only some systems have: [`changes_in_place`], [`refused_passwords`] and
+//! [`accounts_for_a_while`]. A system without one says why beside its own.
 //!
 //! The fixture of each test finds none of the accounts of the test before; tests of one system run
 //! one after the other, for which a fixture holds a lock. The accounts of these tests begin with
@@ -20,7 +20,7 @@
 //!
 //! The vault reaches the system through a proxy that fails on demand; what the tests find out by
 //! themselves goes past it. `DSM_CYCLES` says how many rotations the random test does on each
-//! system, and is a few unless said.
+//! system, `DSM_LEASES` how many leases; both are a few unless said.
 
 #![allow(
     clippy::print_stdout,
@@ -29,6 +29,8 @@
 
 mod crash;
 mod faults;
+mod leases;
+mod mishap;
 mod random;
 mod served;
 mod world;
@@ -48,6 +50,7 @@ pub(crate) use self::faults::{
     a_system_that_is_down_is_waited_for, an_admin_without_rights_ends_at_an_operator,
     passwords_that_a_policy_refuses_end_at_an_operator,
 };
+pub(crate) use self::leases::leases_and_random_failures_leave_no_account;
 pub(crate) use self::random::random_failures_lock_nobody_out;
 pub(crate) use self::served::{
     a_reader_never_holds_what_does_not_log_in, a_timer_renews_and_the_overlap_is_kept,
@@ -73,15 +76,25 @@ pub(crate) trait System: ProviderFixture {
     /// What a message has in it that changes a credential of this style, and no other message.
     fn change_mark(&self, style: Style) -> &'static str;
 
-    /// The answer to the next change of this style that is asked for by the proxy is lost, once.
-    fn forget_answer(&self, proxy: &Proxy, style: Style) {
+    /// The answer to the next message with `mark` in it that is sent by the proxy is lost, once.
+    fn forget_answer(&self, proxy: &Proxy, mark: &str) {
         // Where the way to the proxy is encrypted, it does not see a message.
-        proxy.forget_answer(self.change_mark(style).as_bytes());
+        proxy.forget_answer(mark.as_bytes());
     }
 
-    /// Whether no such change has come yet.
+    /// Whether no such message has come yet.
     fn would_forget(&self, proxy: &Proxy) -> bool {
         proxy.would_forget()
+    }
+
+    /// What a message has in it that makes an account.
+    fn creation_mark(&self) -> &'static str {
+        panic!("a system on which accounts live for a while knows how they are made")
+    }
+
+    /// What a message has in it that removes an account.
+    fn removal_mark(&self) -> &'static str {
+        panic!("a system on which accounts live for a while knows how they are removed")
     }
 
     /// Makes a key of an account, past the provider.
@@ -173,6 +186,19 @@ macro_rules! changes_in_place {
     };
 }
 pub(crate) use changes_in_place;
+
+/// Stamps what holds for systems on which accounts live for a while, in the same way.
+macro_rules! accounts_for_a_while {
+    (if $there:expr, $make:expr) => {
+        crate::suite::rotations!(@stamp $there, $make, [
+            leases_and_random_failures_leave_no_account,
+        ]);
+    };
+    ($make:expr) => {
+        crate::suite::accounts_for_a_while!(if true, $make);
+    };
+}
+pub(crate) use accounts_for_a_while;
 
 /// Stamps what holds for systems that can refuse a password by a policy, in the same way.
 macro_rules! refused_passwords {

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use dsm_core::crypto::StaticKeys;
 use dsm_core::entropy::OsEntropy;
 use dsm_core::id::SecretId;
-use dsm_core::provider::{AccountKeys, Key, LogIn, Target};
+use dsm_core::provider::{AccountKeys, Key, LogIn, ProviderError, Target};
 use dsm_core::secret::{
     AccessKey, CloudProvider, Credential, Managed, OutputMap, OutputValue, RenewalInterval, Secret,
     SecretData, SecretError, SecretText, SshKey,
@@ -21,7 +21,8 @@ use dsm_test_servers::proxy::Proxy;
 
 use super::{Style, System};
 
-const TARGET: &str = "system";
+/// The name of the target.
+pub(super) const TARGET: &str = "system";
 
 /// The vault under test with everything around it.
 pub(crate) struct World<'a> {
@@ -185,9 +186,21 @@ impl<'a> World<'a> {
 
     /// Whether what somebody was served logs in; keys are of this account.
     pub(crate) async fn accepts(&self, served: &OutputMap, account: &str) -> bool {
+        for _ in 0..5 {
+            match self.try_once(served, account).await {
+                Ok(said) => return said == LogIn::Accepted,
+                // A machine that stood still meanwhile says nothing about the credential.
+                Err(ProviderError::Unavailable(message)) => println!("asked again: {message}"),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("the system does not answer");
+    }
+
+    async fn try_once(&self, served: &OutputMap, account: &str) -> Result<LogIn, ProviderError> {
         let text = |name| served.value(name).and_then(OutputValue::expose);
         let provider = self.system.provider();
-        let answer = if let (Some(user), Some(password)) = (text("username"), text("password")) {
+        if let (Some(user), Some(password)) = (text("username"), text("password")) {
             let passwords = provider.passwords().expect("it has passwords");
             let password = SecretText::new(password);
             passwords.log_in(&self.direct, user, &password).await
@@ -208,8 +221,7 @@ impl<'a> World<'a> {
             };
             let keys: &dyn AccountKeys = keys.common();
             keys.log_in(&self.direct, account, &key).await
-        };
-        answer.expect("the system answers") == LogIn::Accepted
+        }
     }
 
     /// The newest attempt of a secret.
