@@ -21,6 +21,8 @@ mod redis;
 #[cfg(feature = "ssh")]
 mod ssh;
 mod suite;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod tls;
 #[cfg(feature = "webhook")]
 mod webhook;
 
