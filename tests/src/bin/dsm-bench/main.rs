@@ -44,8 +44,8 @@ struct Arguments {
         default_value = "memory,sqlite,postgres,redis"
     )]
     backends: Vec<stores::Backend>,
-    /// How many secrets a vault holds when stores are measured, at least 1,000. A million takes
-    /// 11 GB of memory while they are made.
+    /// How many secrets a vault holds when stores are measured, at least 1,000. Each takes
+    /// about 5 KiB of memory while they are made.
     #[arg(long, value_delimiter = ',', default_value = "1000,100000")]
     secrets: Vec<usize>,
     /// Where filled stores are made, stay and are found again; a temporary folder unless said.
