@@ -223,11 +223,7 @@ impl Vault {
             .with(term(authorization::ENVIRONMENT, environment.id.0));
         let now = self.clock.now();
         let all = self.records.list_all::<Authorization>(&query).await?;
-        Ok(all.into_iter().find(|authorization| {
-            authorization.enabled
-                && authorization.revoked_at.is_none()
-                && authorization.content.expires_at.is_none_or(|at| now < at)
-        }))
+        Ok(all.into_iter().find(|found| found.is_in_force(now)))
     }
 
     async fn made_any(&self, principal: &Principal, id: ApplicationId) -> Result<bool, Error> {

@@ -32,7 +32,7 @@ pub use self::timer::{
     a_failed_provision_leaves_what_is_served, an_edit_and_a_restore_keep_the_account,
     an_overlap_ends_the_account_of_before, the_ephemeral_timer_serves_new_accounts,
 };
-pub use self::world::Grounds;
+pub use self::world::{Grounds, all_leases};
 
 /// Stamps one test for each case; `$make` is an asynchronous function that gives an empty
 /// [`Store`](crate::store::Store) and what is to be kept as long as it is used.

@@ -9,8 +9,8 @@ use crate::secret::{EphemeralCredential, OutputMap, OutputValue, SecretData};
 use crate::store::{Page, Store};
 use crate::testing::rotation::{Style, World};
 use crate::vault::{
-    AccountLease, ApplicationFields, AuthorizationFields, LeaseFilter, ProfileFields, Registry,
-    SecretFields, Stored, VaultOptions,
+    AccountLease, ApplicationFields, AuthorizationFields, Caller, LeaseFilter, ProfileFields,
+    Registry, SecretFields, Stored, Vault, VaultOptions,
 };
 
 /// The vault under test with everything around it.
@@ -75,21 +75,7 @@ impl Grounds {
 
     /// All leases, or those that live.
     pub async fn leases(&self, live: Option<bool>) -> Vec<Stored<AccountLease>> {
-        let World { vault, me, .. } = &self.world;
-        let mut all = Vec::new();
-        let mut page = Page::first(500);
-        loop {
-            let filter = LeaseFilter {
-                live,
-                ..LeaseFilter::default()
-            };
-            let found = vault.list_leases(me, filter, page).await.expect("leases");
-            all.extend(found.items);
-            match found.next {
-                Some(next) => page.after = Some(next),
-                None => return all,
-            }
-        }
+        all_leases(&self.world.vault, &self.world.me, live).await
     }
 
     /// One lease.
@@ -202,5 +188,28 @@ impl Grounds {
         let token = token.expect("a token");
         let principal = vault.principal(token.token.expose(), origin).await;
         principal.expect("a client")
+    }
+}
+
+/// All leases of a vault, or those that live.
+pub async fn all_leases(
+    vault: &Vault,
+    caller: &Caller,
+    live: Option<bool>,
+) -> Vec<Stored<AccountLease>> {
+    let mut all = Vec::new();
+    let mut page = Page::first(500);
+    loop {
+        let filter = LeaseFilter {
+            live,
+            ..LeaseFilter::default()
+        };
+        let found = vault.list_leases(caller, filter, page).await;
+        let found = found.expect("leases");
+        all.extend(found.items);
+        match found.next {
+            Some(next) => page.after = Some(next),
+            None => return all,
+        }
     }
 }

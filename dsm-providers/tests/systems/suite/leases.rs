@@ -6,11 +6,9 @@ use std::time::Instant;
 use dsm_core::id::SecretId;
 use dsm_core::provision::ProfileKind;
 use dsm_core::secret::{EphemeralCredential, SecretData};
-use dsm_core::store::Page;
+use dsm_core::testing::provision::all_leases;
 use dsm_core::time::{Clock as _, SystemClock};
-use dsm_core::vault::{
-    AccountLease, LeaseFilter, PROVISION_FAIL_POINTS, ProfileFields, SecretFields, Stored,
-};
+use dsm_core::vault::{PROVISION_FAIL_POINTS, ProfileFields, SecretFields};
 
 use super::mishap::{Chance, Mishap, Task, suffer};
 use super::{System, World};
@@ -38,7 +36,7 @@ pub(crate) async fn leases_and_random_failures_leave_no_account(system: &dyn Sys
     let since = Instant::now();
     let mut met = BTreeMap::<Mishap, usize>::new();
     let (mut asked, mut provisioned) = (0, 0);
-    while leases(&world, None).await.len() < count {
+    while all_leases(world.vault(), &world.me, None).await.len() < count {
         for id in &secrets {
             for task in [Task::Provision(*id), Task::Renew] {
                 // Each is provisioned once as it should be.
@@ -75,7 +73,7 @@ pub(crate) async fn leases_and_random_failures_leave_no_account(system: &dyn Sys
     end_everything(&world, seed).await;
     let left = world.accounts().await;
     assert!(left.is_empty(), "seed {seed}: accounts are left: {left:?}");
-    let all = leases(&world, None).await;
+    let all = all_leases(world.vault(), &world.me, None).await;
     for lease in &all {
         assert!(lease.ended_at.is_some(), "seed {seed}: no end: {lease:?}");
     }
@@ -131,34 +129,18 @@ async fn assert_served(world: &World<'_>, id: SecretId, context: &str) {
     }
 }
 
-/// All leases, or those that live.
-async fn leases(world: &World<'_>, live: Option<bool>) -> Vec<Stored<AccountLease>> {
-    let mut all = Vec::new();
-    let mut page = Page::first(500);
-    loop {
-        let filter = LeaseFilter {
-            live,
-            ..LeaseFilter::default()
-        };
-        let found = world.vault().list_leases(&world.me, filter, page).await;
-        let found = found.expect("leases");
-        all.extend(found.items);
-        match found.next {
-            Some(next) => page.after = Some(next),
-            None => return all,
-        }
-    }
-}
-
 /// Works until no lease lives.
 async fn end_everything(world: &World<'_>, seed: u64) {
     for turn in 0..200 {
         world.wait(TTL + 400);
         Task::Renew.perform(world, turn).await;
-        if leases(world, Some(true)).await.is_empty() {
+        if all_leases(world.vault(), &world.me, Some(true))
+            .await
+            .is_empty()
+        {
             return;
         }
     }
-    let live = leases(world, Some(true)).await;
+    let live = all_leases(world.vault(), &world.me, Some(true)).await;
     panic!("seed {seed}: leases without an end: {live:?}");
 }
