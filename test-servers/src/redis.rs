@@ -147,9 +147,12 @@ impl Redis {
     pub fn replica(&self) -> io::Result<Self> {
         let master = format!("127.0.0.1 {}", self.port);
         let replica = Self::start_with(&[("replicaof", &master)])?;
+        // The master hears later than the replica that it is ready.
+        let online = format!("port={},state=online", replica.port);
         replica.wait_for("replication", |replica| {
-            let info = replica.cli(&["info", "replication"])?;
-            Ok(info.contains("master_link_status:up"))
+            let ready = replica.cli(&["info", "replication"])?;
+            let known = self.cli(&["info", "replication"])?;
+            Ok(ready.contains("master_link_status:up") && known.contains(&online))
         })?;
         Ok(replica)
     }
