@@ -124,7 +124,7 @@ impl App {
             Ok(()) => Ok(arrival),
             Err(throttled) => {
                 let what = "checks of credentials from this address";
-                Err(self.refuse_throttled(&arrival, throttled, what).await)
+                Err(Box::pin(self.refuse_throttled(&arrival, throttled, what)).await)
             }
         }
     }
@@ -150,7 +150,7 @@ impl App {
             && let Err(throttled) = self.throttle.admit_client(arrival.source, client, now)
         {
             let what = "checks of this client's credentials from this address";
-            return Err(self.refuse_throttled(arrival, throttled, what).await);
+            return Err(Box::pin(self.refuse_throttled(arrival, throttled, what)).await);
         }
         let result = check.await;
         match &result {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use super::error::Error;
@@ -158,20 +159,24 @@ impl Vault {
 
     /// Records a refusal and gives the error that says so. When it cannot be recorded, the caller
     /// learns only that the vault is unavailable.
-    pub(crate) async fn refuse(
+    ///
+    /// Boxed, as whoever may refuse would carry its state along otherwise.
+    pub(crate) fn refuse(
         &self,
         actor: Actor,
         ip: Option<IpAddr>,
         operation: Operation,
         object: Option<ObjectRef>,
         denial: Denial,
-    ) -> Error {
+    ) -> BoxFuture<'_, Error> {
         let mut event = event(self, actor, ip, operation, object);
         event.outcome = denial.outcome();
-        match self.trail.record(&event).await {
-            Ok(_) => Error::Denied(denial),
-            Err(error) => error.into(),
-        }
+        Box::pin(async move {
+            match self.trail.record(&event).await {
+                Ok(_) => Error::Denied(denial),
+                Err(error) => error.into(),
+            }
+        })
     }
 
     /// Records what a permit allows. It is durable when this returns.

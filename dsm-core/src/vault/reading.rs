@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use super::act::event;
 use super::error::Error;
 use super::record::Stored;
@@ -97,17 +99,24 @@ impl Vault {
         }
     }
 
-    /// Records that what was to be given was not, and gives the error that says so.
-    pub(crate) async fn record_failed(&self, mut events: Vec<Event>, error: Error) -> Error {
+    /// Records that what was to be given was not, and gives the error that says so. Boxed like
+    /// [`refuse`](Self::refuse).
+    pub(crate) fn record_failed(
+        &self,
+        mut events: Vec<Event>,
+        error: Error,
+    ) -> BoxFuture<'_, Error> {
         for event in &mut events {
             event.outcome = Outcome::Failed {
                 reason: error.to_string(),
             };
         }
-        match self.trail.append(events).await {
-            Ok(_) => error,
-            Err(unrecorded) => unrecorded.into(),
-        }
+        Box::pin(async move {
+            match self.trail.append(events).await {
+                Ok(_) => error,
+                Err(unrecorded) => unrecorded.into(),
+            }
+        })
     }
 
     /// Gives a client every secret of its authorization that it may read now; one event for each.
@@ -182,7 +191,7 @@ impl Vault {
             .unseal_with(&receipt, secret.id, &secret, sealed)?
             .into_output();
         if let Some(seal) = &seal {
-            self.seal_output(seal, &secret, &mut data).await?;
+            Box::pin(self.seal_output(seal, &secret, &mut data)).await?;
         }
         let engine = self.engine_name(&secret).await?;
         Ok(OpenedSecret {

@@ -412,7 +412,8 @@ impl Records {
     /// Opens a record's metadata; its value stays sealed.
     pub(crate) fn decode<T: Entity>(&self, record: &Record) -> Result<Stored<T>, Error> {
         let damaged = |source| Error::damaged(record.key, source);
-        let (meta, value) = unframe(&record.body).ok_or(damaged(CryptoError::UnsupportedFormat))?;
+        let (meta, value) =
+            unframe(&record.body).ok_or_else(|| damaged(CryptoError::UnsupportedFormat))?;
         let text = self
             .sealer
             .open(&record_context(&self.sealer, record), meta)

@@ -91,7 +91,7 @@ impl Vault {
             return Ok(None);
         };
         let key = match permit.basis().authorization {
-            Some((id, _)) => self.cached_key(id).await?.map(|key| (id, key)),
+            Some((id, _)) => Box::pin(self.cached_key(id)).await?.map(|key| (id, key)),
             None => None,
         };
         let Some((authorization, key)) = key else {

@@ -34,7 +34,7 @@ pub(crate) async fn logged(
     if told != Some(reply.status) {
         let request = shown(&head, pattern);
         let failure = reply.failure().map(str::to_owned);
-        record(&app, &head, request, first, reply.status, failure).await;
+        Box::pin(record(&app, &head, request, first, reply.status, failure)).await;
     }
     reply
 }

@@ -82,6 +82,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
+    // One of them may be waiting for the disk of the audit trail.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    builder.worker_threads(processors + 1);
     let runtime = builder.enable_all().build();
     runtime.map_err(|error| Failure::os("the runtime cannot be started", &error))
 }

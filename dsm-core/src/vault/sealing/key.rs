@@ -260,7 +260,7 @@ impl Vault {
     fn open_private_key(&self, key: &Stored<AuthorizationKey>) -> Result<SecretText, Error> {
         let damaged = |error| Error::damaged(RecordKey::new(kind::SEALING_KEY, key.id), error);
         let sealed = key.sealed_value.as_deref();
-        let sealed = sealed.ok_or(damaged(CryptoError::UnsupportedFormat))?;
+        let sealed = sealed.ok_or_else(|| damaged(CryptoError::UnsupportedFormat))?;
         let context = private_key_context(&self.records.sealer, key);
         let opened = self
             .records

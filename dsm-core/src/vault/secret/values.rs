@@ -46,7 +46,7 @@ impl Vault {
             return Ok(SecretData::default());
         }
         let key = RecordKey::new(kind::SECRET, id);
-        let sealed = sealed.ok_or(Error::damaged(key, CryptoError::UnsupportedFormat))?;
+        let sealed = sealed.ok_or_else(|| Error::damaged(key, CryptoError::UnsupportedFormat))?;
         let opened = self
             .records
             .sealer

@@ -50,7 +50,7 @@ pub(super) async fn principal(app: &App, call: &Call) -> Result<Principal, Failu
     if let Some(request) = signed::read(call, app.scheme(call)) {
         let key = request.as_ref().ok();
         let key = key.and_then(|request| request.consumer_key().map(str::to_owned));
-        let check = app.vault.signed_principal(request, origin.clone());
+        let check = Box::pin(app.vault.signed_principal(request, origin.clone()));
         let principal = app.check(&arrival, key.as_deref(), check).await?;
         call.head.identify(principal.actor());
         return Ok(principal);
