@@ -1,6 +1,7 @@
 //! The trail on the server's own disk: JSON lines in segments.
 
 mod disk;
+pub(super) mod journal;
 mod pace;
 mod read;
 pub(super) mod segment;
@@ -109,10 +110,10 @@ impl FileSink {
     /// [`AuditError::Locked`] when another process has it, [`AuditError::Damaged`] when its newest
     /// segment was changed.
     pub fn open(options: FileSinkOptions) -> Result<Self, AuditError> {
-        Self::open_on(Box::new(Plain), options)
+        Self::open_on(Arc::new(Plain), options)
     }
 
-    fn open_on(medium: Box<dyn Medium>, options: FileSinkOptions) -> Result<Self, AuditError> {
+    fn open_on(medium: Arc<dyn Medium>, options: FileSinkOptions) -> Result<Self, AuditError> {
         let folder = options.folder.clone();
         let disk = Disk::open(medium, options)?;
         let server = disk.head().server;

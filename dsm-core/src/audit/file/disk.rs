@@ -1,28 +1,37 @@
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 
 use super::FileSinkOptions;
+use super::journal::{self, Journal, Place};
 use super::segment::{self, Name, Scan};
 use crate::audit::chain::{Checkpoint, Head};
 use crate::audit::{AuditError, Batch, Fault, Wrong, line};
 use crate::store::ServerId;
 use crate::time::Timestamp;
 
-/// The three calls that reach the disk when entries are written.
-pub(super) trait Medium: Send {
-    fn write(&mut self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
+/// How many batches within a second make a journal worth its room.
+pub(super) const BUSY: u32 = 256;
+
+/// The calls that reach the disk when entries are written.
+pub(super) trait Medium: Send + Sync {
+    fn write(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
         file.write_all(bytes)
     }
 
-    fn sync(&mut self, file: &File) -> io::Result<()> {
+    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        file.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
         file.sync_data()
     }
 
-    fn truncate(&mut self, file: &File, len: u64) -> io::Result<()> {
+    fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
         file.set_len(len)
     }
 }
@@ -34,12 +43,15 @@ impl Medium for Plain {}
 
 /// The folder as its one writer holds it.
 pub(super) struct Disk {
-    medium: Box<dyn Medium>,
+    medium: Arc<dyn Medium>,
     options: FileSinkOptions,
     // Held, not read: the system lets go of the lock when the process ends.
     _lock: File,
     head: Head,
     segment: Segment,
+    /// None while there is little to write, or no room.
+    journal: Option<Journal>,
+    busy: Busy,
     /// Up to where checkpoints speak, and when the last one was written.
     signed: u64,
     signed_at: Timestamp,
@@ -48,7 +60,7 @@ pub(super) struct Disk {
 struct Segment {
     name: Name,
     file: File,
-    /// Bytes known to be durable.
+    /// Bytes known to be durable, here or in the journal.
     good: u64,
     state: State,
 }
@@ -63,9 +75,39 @@ enum State {
     Unknown,
 }
 
+/// How many batches there were of late.
+struct Busy {
+    since: Timestamp,
+    batches: u32,
+    /// Whether a journal was refused by the disk.
+    refused: bool,
+}
+
+impl Busy {
+    fn new(since: Timestamp) -> Self {
+        Self {
+            since,
+            batches: 0,
+            refused: false,
+        }
+    }
+
+    /// Counts a batch, and tells whether they follow each other closely.
+    fn count(&mut self, now: Timestamp) -> bool {
+        if now - self.since >= TimeDelta::seconds(1) || now < self.since {
+            *self = Self {
+                refused: self.refused,
+                ..Self::new(now)
+            };
+        }
+        self.batches = self.batches.saturating_add(1);
+        self.batches > BUSY
+    }
+}
+
 impl Disk {
     pub(super) fn open(
-        mut medium: Box<dyn Medium>,
+        medium: Arc<dyn Medium>,
         options: FileSinkOptions,
     ) -> Result<Self, AuditError> {
         let folder = &options.folder;
@@ -76,6 +118,10 @@ impl Disk {
             .create(folder)
             .map_err(failed)?;
         let lock = lock(folder)?;
+        if let Some(found) = journal::find(folder, Some(&options.keyring))? {
+            found.restore(folder, &options.keyring)?;
+        }
+        journal::remove(folder).map_err(failed)?;
 
         let now = options.clock.now();
         let (head, segment, signed) = if let Some((name, path, scan)) = newest(&options)? {
@@ -106,7 +152,7 @@ impl Disk {
                 first: 1,
                 day: now.date_naive(),
             };
-            let segment = create(&mut *medium, folder, &head, name)?;
+            let segment = create(&*medium, folder, &head, name)?;
             (head, segment, 0)
         };
         Ok(Self {
@@ -115,6 +161,8 @@ impl Disk {
             _lock: lock,
             head,
             segment,
+            journal: None,
+            busy: Busy::new(now),
             signed,
             signed_at: now,
         })
@@ -139,6 +187,10 @@ impl Disk {
             self.rotate(now)?;
         }
 
+        if self.busy.count(now) && self.journal.is_none() && !self.busy.refused {
+            self.begin_journal();
+        }
+
         // A checkpoint speaks of what was durable before: found behind a hole, it proves that the
         // hole was not left by a crash.
         let due = self.head.sequence - self.signed >= self.options.checkpoint_every
@@ -160,6 +212,7 @@ impl Disk {
     pub(super) fn finish(&mut self) {
         let now = self.options.clock.now();
         let signed = self.mend(now).and_then(|()| self.sign(now));
+        let signed = signed.and_then(|()| self.end_journal());
         if let Err(error) = signed {
             tracing::warn!(%error, "the audit trail is closed without a checkpoint");
         }
@@ -193,12 +246,53 @@ impl Disk {
             return Err(self.failed(error));
         }
         segment.state = State::Unknown;
-        if let Err(error) = self.medium.sync(&segment.file) {
-            return Err(self.failed(error));
-        }
-        segment.state = State::Whole;
-        segment.good += bytes.len() as u64;
+        self.sync(bytes).map_err(|error| self.failed(error))?;
+        self.segment.state = State::Whole;
+        self.segment.good += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Makes durable what was just written behind the good bytes of the segment.
+    fn sync(&mut self, written: &[u8]) -> io::Result<()> {
+        if let Some(journal) = &mut self.journal {
+            let place = Place {
+                segment: &self.segment.name,
+                file: &self.segment.file,
+                offset: self.segment.good,
+                after: &self.head,
+            };
+            if journal.append(&self.medium, &place, written)? {
+                return Ok(());
+            }
+        }
+        self.medium.sync(&self.segment.file)?;
+        self.journal.as_mut().map_or(Ok(()), Journal::restart)
+    }
+
+    fn begin_journal(&mut self) {
+        match Journal::create(&*self.medium, &self.options.folder) {
+            Ok(journal) => self.journal = Some(journal),
+            // Without one everything is as safe, and slower.
+            Err(error) => {
+                self.busy.refused = true;
+                tracing::info!(%error, "the audit trail is written without a journal");
+            }
+        }
+    }
+
+    /// Makes the segment durable by itself.
+    fn end_journal(&mut self) -> Result<(), AuditError> {
+        let Some(mut journal) = self.journal.take() else {
+            return Ok(());
+        };
+        let ended = journal
+            .restart()
+            .and_then(|()| self.medium.sync(&self.segment.file))
+            .and_then(|()| journal::remove(&self.options.folder));
+        ended.map_err(|error| {
+            self.segment.state = State::Unknown;
+            self.failed(error)
+        })
     }
 
     /// Makes the newest segment one that can be written to.
@@ -221,22 +315,36 @@ impl Disk {
     fn abandon(&mut self, now: Timestamp) -> Result<(), AuditError> {
         let path = self.path();
         let failed = |error| AuditError::io(&path, error);
+        let (folder, keyring) = (&self.options.folder, &self.options.keyring);
         let file = open_segment(&path).map_err(failed)?;
         self.medium
             .truncate(&file, self.segment.good)
             .map_err(failed)?;
+        self.journal = None;
+        if let Some(found) = journal::find(folder, Some(keyring))? {
+            found.restore_until(self.segment.good, folder, keyring)?;
+        }
         file.sync_all().map_err(failed)?;
         let scan = segment::scan(&path, &self.options.keyring)?;
         if scan.is_none_or(|scan| scan.torn || scan.head != self.head) {
             let fault = Fault::new(self.head.server, self.head.sequence, Wrong::Torn);
             return Err(segment::damaged(&path, fault));
         }
+        journal::remove(folder).map_err(failed)?;
         tracing::warn!(segment = %path.display(), "a sync failed; the audit trail goes on in a new segment");
         self.next_segment(now)
     }
 
     fn rotate(&mut self, now: Timestamp) -> Result<(), AuditError> {
         self.sign(now)?;
+        if let Some(journal) = &mut self.journal {
+            // The journal is of the newest segment only.
+            let ended = journal.restart();
+            if let Err(error) = ended.and_then(|()| self.medium.sync(&self.segment.file)) {
+                self.segment.state = State::Unknown;
+                return Err(self.failed(error));
+            }
+        }
         self.next_segment(now)
     }
 
@@ -247,7 +355,7 @@ impl Disk {
             day: now.date_naive(),
         };
         let path = name.path(&self.options.folder);
-        match create(&mut *self.medium, &self.options.folder, &self.head, name) {
+        match create(&*self.medium, &self.options.folder, &self.head, name) {
             Ok(segment) => {
                 let empty = self.segment.name.first > self.head.sequence;
                 self.segment = segment;
@@ -318,7 +426,7 @@ fn newest(options: &FileSinkOptions) -> Result<Option<(Name, PathBuf, Scan)>, Au
 
 /// Starts the segment of what follows `after`, in place of one with the same name.
 fn create(
-    medium: &mut dyn Medium,
+    medium: &dyn Medium,
     folder: &Path,
     after: &Head,
     name: Name,
@@ -327,7 +435,7 @@ fn create(
     let new = folder.join("new");
     let mut start = Vec::with_capacity(160);
     line::push_start(&mut start, after);
-    let mut write = || -> io::Result<File> {
+    let write = || -> io::Result<File> {
         match std::fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

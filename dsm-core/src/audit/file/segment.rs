@@ -21,9 +21,13 @@ pub(in crate::audit) struct Name {
 }
 
 impl Name {
-    pub(super) fn path(&self, folder: &Path) -> PathBuf {
+    pub(super) fn file_name(&self) -> String {
         let day = self.day.format(DAY);
-        folder.join(format!("{:020}-{day}.{EXTENSION}", self.first))
+        format!("{:020}-{day}.{EXTENSION}", self.first)
+    }
+
+    pub(super) fn path(&self, folder: &Path) -> PathBuf {
+        folder.join(self.file_name())
     }
 
     fn parse(name: &str) -> Option<Self> {
@@ -117,6 +121,27 @@ pub(super) fn scan(path: &Path, keyring: &Keyring) -> Result<Option<Scan>, Audit
         good,
         torn,
     }))
+}
+
+/// The last entry before `offset`, if a line ends there and all before it is sound.
+pub(super) fn head_at(
+    path: &Path,
+    keyring: &Keyring,
+    offset: u64,
+) -> Result<Option<Head>, AuditError> {
+    let failed = |error| AuditError::io(path, error);
+    let mut lines = Lines::open(path).map_err(failed)?;
+    let mut verifier = Verifier::new(Some(keyring)).partial();
+    let mut at = 0;
+    while at < offset
+        && let Some(line) = lines.next().map_err(failed)?
+    {
+        at += line.len() as u64;
+        verifier.line(line.strip_suffix(b"\n").unwrap_or(line));
+    }
+    let sound = at == offset && verifier.fault_count() == 0;
+    let chain = verifier.current().filter(|_| sound);
+    Ok(chain.map(|chain| chain.head))
 }
 
 pub(super) fn damaged(path: &Path, fault: Fault) -> AuditError {

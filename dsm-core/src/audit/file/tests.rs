@@ -13,16 +13,16 @@ use crate::audit::{Report, Trail, TrailOptions, Verifier, Wrong, verify_folder};
 use crate::entropy::OsEntropy;
 use crate::testing::ManualClock;
 
-struct Bench {
+pub(super) struct Bench {
     folder: TempDir,
-    clock: Arc<ManualClock>,
-    keyring: Arc<Keyring>,
-    segment_bytes: u64,
-    checkpoint_every: u64,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) segment_bytes: u64,
+    pub(super) checkpoint_every: u64,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
             clock: Arc::default(),
@@ -32,11 +32,20 @@ impl Bench {
         }
     }
 
-    fn path(&self) -> PathBuf {
+    /// Another folder of the same vault.
+    pub(super) fn apart(&self) -> Self {
+        Self {
+            keyring: Arc::clone(&self.keyring),
+            clock: Arc::clone(&self.clock),
+            ..Self::new()
+        }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("audit")
     }
 
-    fn options(&self) -> FileSinkOptions {
+    pub(super) fn options(&self) -> FileSinkOptions {
         FileSinkOptions {
             segment_bytes: self.segment_bytes,
             checkpoint_every: self.checkpoint_every,
@@ -49,33 +58,33 @@ impl Bench {
         }
     }
 
-    async fn start(&self) -> Trail {
+    pub(super) async fn start(&self) -> Trail {
         self.start_on(Plain).await
     }
 
-    async fn start_on(&self, medium: impl Medium + 'static) -> Trail {
-        let sink = FileSink::open_on(Box::new(medium), self.options()).unwrap();
+    pub(super) async fn start_on(&self, medium: impl Medium + 'static) -> Trail {
+        let sink = FileSink::open_on(Arc::new(medium), self.options()).unwrap();
         let options = TrailOptions::new(sink.server(), Arc::new(sink));
         Trail::start(options).await.unwrap()
     }
 
-    fn verify(&self) -> Report {
+    pub(super) fn verify(&self) -> Report {
         verify_folder(Verifier::new(Some(&self.keyring)), &self.path()).unwrap()
     }
 
-    fn segments(&self) -> Vec<PathBuf> {
+    pub(super) fn segments(&self) -> Vec<PathBuf> {
         let list = segment::list(&self.path()).unwrap();
         list.into_iter().map(|(_, path)| path).collect()
     }
 }
 
-async fn record(trail: &Trail, from: u64, to: u64) {
+pub(super) async fn record(trail: &Trail, from: u64, to: u64) {
     for id in from..=to {
         assert_eq!(trail.record(&event(id)).await.unwrap().sequence(), id);
     }
 }
 
-fn mode(path: &Path) -> u32 {
+pub(super) fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
@@ -187,12 +196,7 @@ async fn a_crash_at_any_byte_of_the_last_append_loses_nothing_acknowledged() {
         let cut = usize::try_from(end).unwrap();
         let hole = (cut % 7 == 0).then_some(700);
         for fill in std::iter::once(0).chain(hole) {
-            let copy = Bench {
-                folder: tempfile::tempdir().unwrap(),
-                keyring: Arc::clone(&bench.keyring),
-                clock: Arc::clone(&bench.clock),
-                ..Bench::new()
-            };
+            let copy = bench.apart();
             fs::create_dir(copy.path()).unwrap();
             let mut bytes = whole[..cut].to_vec();
             bytes.resize(cut + fill, 0);
@@ -279,7 +283,7 @@ fn fails(counter: &AtomicUsize) -> bool {
 }
 
 impl Medium for Faulty {
-    fn write(&mut self, file: &File, bytes: &[u8]) -> io::Result<()> {
+    fn write(&self, file: &File, bytes: &[u8]) -> io::Result<()> {
         if fails(&self.0.write) {
             Plain.write(file, &bytes[..bytes.len() / 2])?;
             return Err(io::ErrorKind::StorageFull.into());
@@ -287,14 +291,14 @@ impl Medium for Faulty {
         Plain.write(file, bytes)
     }
 
-    fn sync(&mut self, file: &File) -> io::Result<()> {
+    fn sync(&self, file: &File) -> io::Result<()> {
         if fails(&self.0.sync) {
             return Err(io::Error::other("told so"));
         }
         Plain.sync(file)
     }
 
-    fn truncate(&mut self, file: &File, len: u64) -> io::Result<()> {
+    fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
         if fails(&self.0.truncate) {
             return Err(io::Error::other("told so"));
         }
@@ -429,7 +433,7 @@ struct Notes {
 }
 
 impl Medium for Watched {
-    fn sync(&mut self, _: &File) -> io::Result<()> {
+    fn sync(&self, _: &File) -> io::Result<()> {
         let thread = std::thread::current().name().map(str::to_owned);
         lock(&self.0.threads).push(thread);
         if self.0.slow.load(Ordering::SeqCst) {

@@ -1,7 +1,9 @@
-use std::io::{self, BufRead};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Read as _, Seek as _};
 use std::path::Path;
 
 use super::{Report, Verifier};
+use crate::audit::file::journal::{self, Found};
 use crate::audit::file::segment::{self, Lines};
 use crate::audit::store::{self, Listing};
 use crate::audit::{AuditError, Wrong, line};
@@ -18,11 +20,13 @@ const PAGE: usize = 32;
 ///
 /// Only when the folder cannot be read; what is wrong with the trail is in the report.
 pub fn verify_folder(mut verifier: Verifier<'_>, folder: &Path) -> Result<Report, AuditError> {
+    let journal = journal::find(folder, verifier.keyring())?;
     for (name, path) in segment::list(folder)? {
         let failed = |error| AuditError::io(&path, error);
         let file = path.file_name().map(|n| n.to_string_lossy().into_owned());
         verifier.next_file(file);
-        let mut lines = Lines::open(&path).map_err(failed)?;
+        let held = journal.as_ref().filter(|held| held.path(folder) == path);
+        let mut lines = with_journal(&path, held).map_err(failed)?;
         let mut first = true;
         while let Some(line) = lines.next().map_err(failed)? {
             take(&mut verifier, line);
@@ -39,6 +43,17 @@ pub fn verify_folder(mut verifier: Verifier<'_>, folder: &Path) -> Result<Report
         }
     }
     Ok(verifier.finish())
+}
+
+/// The lines of a segment, of which a crash may have left some in the journal only.
+fn with_journal(path: &Path, held: Option<&Found>) -> io::Result<Lines<Box<dyn BufRead>>> {
+    let file = File::open(path)?;
+    let rest = held.map(|held| held.rest(&file)).transpose()?;
+    let own = held.map_or(u64::MAX, Found::offset);
+    let mut file = BufReader::with_capacity(1 << 16, file);
+    file.rewind()?;
+    let all = file.take(own).chain(Cursor::new(rest.unwrap_or_default()));
+    Ok(Lines::new(Box::new(all)))
 }
 
 /// Checks an export: the lines of one or several segments or of [`export`](crate::audit::export).
