@@ -5,16 +5,25 @@ mod depot;
 mod over_http;
 mod pgbench;
 mod reading;
+mod waits;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use dsm_core::store::Store;
 
 pub(crate) use self::depot::Backend;
 use self::depot::{Depot, Filled};
 use self::reading::Reading;
+use self::waits::{Spread, Waits};
 
 type Fault = Box<dyn std::error::Error>;
+
+/// How many turns one caller has with each number of secrets. A turn is about as long as the trail
+/// gathers what it copies into the store.
+const TURNS: usize = 40;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -74,9 +83,9 @@ async fn measure(
     writeln!(out, "|---|---|---|---|---|---|---|")?;
     let mut ratios = Vec::new();
     for &backend in &plan.backends {
-        let rows = rows(plan, depot, backend, filled, out).await?;
-        if let [first, .., last] = &rows[..] {
-            ratios.push((backend, last.as_secs_f64() / first.as_secs_f64()));
+        let waits = rows(plan, depot, backend, filled, out).await?;
+        if let [first, .., last] = &waits[..] {
+            ratios.push((backend, Spread::of_ratios(last, first)));
         }
     }
     writeln!(out)?;
@@ -109,56 +118,59 @@ async fn measure(
     Ok(())
 }
 
-/// A row for each number of secrets; gives the medians of what one caller waits. The sizes take
-/// turns, so that whatever the machine does to one it does to the other.
+/// A row for each number of secrets; gives what one caller waits. The sizes take short turns, so that
+/// whatever the machine does to one it does to the other, each in a vault that is opened for it.
 async fn rows(
     plan: &Plan,
     depot: &Depot,
     backend: Backend,
     filled: &[Filled],
     out: &mut impl io::Write,
-) -> Result<Vec<Duration>, Fault> {
+) -> Result<Vec<Waits>, Fault> {
     let folder = tempfile::tempdir()?;
     let mut open = Vec::new();
     for filled in filled.iter().filter(|filled| backend.takes(filled.count)) {
         let store = depot.store(backend, filled.count, plan.clients).await?;
-        let reading = Reading::begin(store, depot.keys(), filled, folder.path()).await?;
-        open.push((filled.count, reading));
+        open.push((filled, store, Waits::default(), None));
     }
-    let mut before = Vec::new();
-    for (count, _) in &open {
-        before.push(queries(depot, backend, *count)?);
-    }
-    let mut took = vec![Vec::new(); open.len()];
-    for turn in 0..plan.turns {
-        for ((_, reading), took) in open.iter().zip(&mut took) {
-            took.extend(reading.one_by_one(turn, plan.turns).await?);
+    let begin = |store: &Arc<dyn Store>, filled| {
+        Reading::begin(Arc::clone(store), depot.keys(), filled, folder.path())
+    };
+    for _ in 0..TURNS {
+        for (filled, store, waits, asked) in &mut open {
+            let reading = begin(store, *filled).await?;
+            let before = queries(depot, backend, filled.count)?;
+            waits.add(reading.one_by_one().await?);
+            let after = queries(depot, backend, filled.count)?;
+            *asked = after
+                .zip(before)
+                .map(|(after, before)| after - before + asked.unwrap_or(0));
+            reading.leave().await;
         }
     }
-    let mut medians = Vec::new();
-    for (((count, reading), mut took), before) in open.into_iter().zip(took).zip(before) {
-        let after = queries(depot, backend, count)?;
-        let per_read = before.zip(after).map(|(before, after)| {
+    let mut all = Vec::new();
+    for (filled, store, waits, asked) in open {
+        let per_read = asked.map(|asked: u64| {
             #[allow(clippy::cast_precision_loss, reason = "some thousands")]
-            let per_read = (after - before) as f64 / took.len() as f64;
+            let per_read = asked as f64 / waits.count() as f64;
             per_read
         });
-        took.sort_unstable();
-        let p50 = took[took.len() / 2];
+        let reading = begin(&store, filled).await?;
         let not_remembered = reading.not_remembered(plan.clients, plan.turn).await?;
         let remembered = reading.remembered(plan.clients, plan.turn).await?;
         let writes = reading.writes(plan.clients, plan.turn).await?;
         reading.end().await;
         writeln!(
             out,
-            "| {backend} | {count} | {remembered:.0}/s | {not_remembered:.0}/s | {:.3} ms | {} | \
+            "| {backend} | {} | {remembered:.0}/s | {not_remembered:.0}/s | {:.3} ms | {} | \
              {writes:.0}/s |",
-            p50.as_secs_f64() * 1e3,
+            filled.count,
+            waits.spread(),
             per_read.map_or("–".to_owned(), |queries| format!("{queries:.2}")),
         )?;
-        medians.push(p50);
+        all.push(waits);
     }
-    Ok(medians)
+    Ok(all)
 }
 
 /// How many statements that read records a database was asked since it was made.

@@ -1,5 +1,6 @@
 //! Reads and writes through a vault in this process.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use dsm_core::access::Principal;
 use dsm_core::crypto::KeyProvider;
+use dsm_core::entropy::{Entropy, OsEntropy};
 use dsm_core::secret::Identity;
 use dsm_core::store::Store;
 use dsm_core::vault::{AuditPlace, Vault};
@@ -16,10 +18,13 @@ use tempfile::TempDir;
 use super::Fault;
 use super::depot::Filled;
 
-/// How many different secrets one caller reads at most, of a vault that has more.
-const SAMPLE: usize = 2_000;
+/// How many secrets one caller reads in a turn, of the 1,000 that a vault has at least.
+const READS: usize = 900;
 
-/// An open vault, and the client that reads in it.
+/// How often it is looked whether the trail is copied.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// An open vault that remembers no secret yet, and the client that reads in it.
 #[derive(Debug)]
 pub(crate) struct Reading {
     vault: Arc<Vault>,
@@ -54,24 +59,30 @@ impl Reading {
         })
     }
 
-    /// How long each of one caller's reads took, of secrets from all over the store that were not
-    /// read before. `turn` is one of `turns`.
-    pub(crate) async fn one_by_one(
-        &self,
-        turn: usize,
-        turns: usize,
-    ) -> Result<Vec<Duration>, Fault> {
-        // The other half is for many callers.
-        let sample = (self.identities.len() / 2).min(SAMPLE);
-        let step = self.identities.len() / 2 / sample;
-        let mut took = Vec::new();
-        for place in (turn..sample).step_by(turns) {
-            let identity = &self.identities[1 + place * step];
+    /// How long each of one caller's reads took, of secrets chosen at random that were not read
+    /// before in this vault.
+    pub(crate) async fn one_by_one(&self) -> Result<Vec<Duration>, Fault> {
+        let entropy: &dyn Entropy = &OsEntropy;
+        let mut places = HashSet::new();
+        while places.len() < READS {
+            let drawn = u32::from_le_bytes(entropy.array()) as usize;
+            places.insert(1 + drawn % (self.identities.len() - 1));
+        }
+        let mut took = Vec::with_capacity(READS);
+        for place in places {
+            let identity = &self.identities[place];
             let started = Instant::now();
             self.vault.read_secret(&self.principal, identity).await?;
             took.push(started.elapsed());
         }
         Ok(took)
+    }
+
+    /// Leaves the store open for the next vault, once the copy of the trail is in it.
+    pub(crate) async fn leave(self) {
+        while self.vault.audit_lag() > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Reads per second of many callers, of secrets that were not read before, until there are no
@@ -85,7 +96,9 @@ impl Reading {
         let identities = Arc::clone(&self.identities);
         self.rate(callers, length, move || {
             let place = next.fetch_sub(1, Ordering::Relaxed);
-            (place > identities.len() / 2).then(|| identities[place].clone())
+            (1..identities.len())
+                .contains(&place)
+                .then(|| identities[place].clone())
         })
         .await
     }
