@@ -140,7 +140,7 @@ async fn rows(
         for (filled, store, waits, asked) in &mut open {
             let reading = begin(store, *filled).await?;
             let before = queries(depot, backend, filled.count)?;
-            waits.add(reading.one_by_one().await?);
+            waits.add(&reading.one_by_one().await?);
             let after = queries(depot, backend, filled.count)?;
             *asked = after
                 .zip(before)

@@ -12,7 +12,7 @@ pub(crate) struct Waits {
 }
 
 impl Waits {
-    pub(crate) fn add(&mut self, turn: Vec<Duration>) {
+    pub(crate) fn add(&mut self, turn: &[Duration]) {
         let turn = turn.iter().map(|took| took.as_secs_f64() * 1e3);
         self.turns.push(turn.collect());
     }
