@@ -68,6 +68,10 @@ impl FileSinkOptions {
 /// writes to a folder at a time. Opening it removes what a crash left incomplete at the end, checks
 /// the newest segment and goes on with its chain.
 ///
+/// Under load batches are durable in a journal beside the segments first, two files that are
+/// overwritten in turn (8 MiB together). What a crash kept from the newest segment is restored from
+/// there; the segments are complete by themselves once the sink is closed or opened again.
+///
 /// A disk that has been quick is written to on the thread that asks, if its runtime has others:
 /// handing a batch over and back costs more than such a sync.
 pub struct FileSink {
@@ -183,6 +187,7 @@ impl AuditSink for FileSink {
         if pace::others_go_on()
             && self.writing.pace.is_quick()
             && let Ok(mut disk) = self.writing.disk.try_lock()
+            && disk.as_ref().is_none_or(|disk| !disk.takes_long(&batch))
         {
             return self.writing.append(&mut disk, &batch);
         }

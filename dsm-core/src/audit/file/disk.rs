@@ -45,16 +45,16 @@ impl Medium for Plain {}
 pub(super) struct Disk {
     medium: Arc<dyn Medium>,
     options: FileSinkOptions,
-    // Held, not read: the system lets go of the lock when the process ends.
-    _lock: File,
     head: Head,
     segment: Segment,
-    /// None while there is little to write, or no room.
+    /// None until there was much to write, and where there is no room.
     journal: Option<Journal>,
     busy: Busy,
     /// Up to where checkpoints speak, and when the last one was written.
     signed: u64,
     signed_at: Timestamp,
+    // Held, not read: the system lets go of the lock when the process ends. The last to be dropped.
+    _lock: File,
 }
 
 struct Segment {
@@ -92,7 +92,12 @@ impl Busy {
         }
     }
 
-    /// Counts a batch, and tells whether they follow each other closely.
+    /// Whether they follow each other so closely that the next one has a journal made.
+    fn is_due(&self) -> bool {
+        self.batches >= BUSY && !self.refused
+    }
+
+    /// Counts a batch, and tells whether there is to be a journal.
     fn count(&mut self, now: Timestamp) -> bool {
         if now - self.since >= TimeDelta::seconds(1) || now < self.since {
             *self = Self {
@@ -100,8 +105,9 @@ impl Busy {
                 ..Self::new(now)
             };
         }
+        let due = self.is_due();
         self.batches = self.batches.saturating_add(1);
-        self.batches > BUSY
+        due
     }
 }
 
@@ -121,7 +127,6 @@ impl Disk {
         if let Some(found) = journal::find(folder, Some(&options.keyring))? {
             found.restore(folder, &options.keyring)?;
         }
-        journal::remove(folder).map_err(failed)?;
 
         let now = options.clock.now();
         let (head, segment, signed) = if let Some((name, path, scan)) = newest(&options)? {
@@ -155,6 +160,7 @@ impl Disk {
             let segment = create(&*medium, folder, &head, name)?;
             (head, segment, 0)
         };
+        journal::remove(folder).map_err(failed)?;
         Ok(Self {
             medium,
             options,
@@ -181,18 +187,16 @@ impl Disk {
         }
         let now = self.options.clock.now();
         self.mend(now)?;
-        let full = self.segment.good >= self.options.segment_bytes
-            && self.segment.name.first <= self.head.sequence;
-        if full || self.segment.name.day != now.date_naive() {
+        if self.is_over(now) {
             self.rotate(now)?;
         }
 
-        if self.busy.count(now) && self.journal.is_none() && !self.busy.refused {
+        if self.busy.count(now) && self.journal.is_none() {
             self.begin_journal();
         }
 
-        // A checkpoint speaks of what was durable before: found behind a hole, it proves that the
-        // hole was not left by a crash.
+        // A checkpoint speaks of what was durable before: found behind a hole that the journal does
+        // not fill, it proves that the hole was not left by a crash.
         let due = self.head.sequence - self.signed >= self.options.checkpoint_every
             || now - self.signed_at >= TimeDelta::seconds(10);
         if due && self.signed < self.head.sequence {
@@ -206,6 +210,22 @@ impl Disk {
         }
         self.head = *batch.head();
         Ok(())
+    }
+
+    /// Whether a batch needs more of the disk than a sync.
+    pub(super) fn takes_long(&self, batch: &Batch) -> bool {
+        let len = batch.lines().len();
+        let journal = self.journal.as_ref();
+        self.segment.state != State::Whole
+            || self.is_over(self.options.clock.now())
+            || journal.map_or(self.busy.is_due(), |journal| journal.is_held_up(len))
+    }
+
+    /// Whether the segment is to be followed by another one.
+    fn is_over(&self, now: Timestamp) -> bool {
+        let full = self.segment.good >= self.options.segment_bytes
+            && self.segment.name.first <= self.head.sequence;
+        full || self.segment.name.day != now.date_naive()
     }
 
     /// Signs the end. What fails here is left to the next start, which does not depend on it.
@@ -316,14 +336,14 @@ impl Disk {
         let path = self.path();
         let failed = |error| AuditError::io(&path, error);
         let (folder, keyring) = (&self.options.folder, &self.options.keyring);
+        self.journal = None;
+        if let Some(found) = journal::find(folder, Some(keyring))? {
+            found.restore(folder, keyring)?;
+        }
         let file = open_segment(&path).map_err(failed)?;
         self.medium
             .truncate(&file, self.segment.good)
             .map_err(failed)?;
-        self.journal = None;
-        if let Some(found) = journal::find(folder, Some(keyring))? {
-            found.restore_until(self.segment.good, folder, keyring)?;
-        }
         file.sync_all().map_err(failed)?;
         let scan = segment::scan(&path, &self.options.keyring)?;
         if scan.is_none_or(|scan| scan.torn || scan.head != self.head) {

@@ -24,7 +24,7 @@ use std::thread::JoinHandle;
 use super::disk::Medium;
 use super::segment::{self, Lines, Name};
 use crate::audit::chain::Head;
-use crate::audit::line;
+use crate::audit::line::{self, Line};
 use crate::audit::verify::Verifier;
 use crate::audit::{AuditError, Fault, Wrong};
 use crate::crypto::Keyring;
@@ -111,6 +111,13 @@ impl Journal {
         Ok(true)
     }
 
+    /// Whether so many bytes need the other file while it is not free yet.
+    pub(super) fn is_held_up(&self, len: usize) -> bool {
+        let turns = self.end.is_some_and(|end| end + len as u64 > SIZE);
+        let syncing = self.syncing.as_ref();
+        turns && syncing.is_some_and(|sync| !sync.is_finished())
+    }
+
     /// The segment is durable by itself, and what is here no longer needed.
     pub(super) fn restart(&mut self) -> io::Result<()> {
         self.end = None;
@@ -128,11 +135,15 @@ impl Journal {
     /// Takes the other file, and begins to make durable what the current one holds.
     fn turn(&mut self, medium: &Arc<dyn Medium>, segment: &File) -> io::Result<()> {
         self.settle()?;
-        let (medium, segment) = (Arc::clone(medium), segment.try_clone()?);
+        let (behind, file) = (Arc::clone(medium), segment.try_clone()?);
         let sync = std::thread::Builder::new()
             .name("audit sync".to_owned())
-            .spawn(move || medium.sync(&segment))?;
-        self.syncing = Some(sync);
+            .spawn(move || behind.sync(&file));
+        match sync {
+            Ok(sync) => self.syncing = Some(sync),
+            // There is no thread to be had, and it is done here.
+            Err(_) => medium.sync(segment)?,
+        }
         self.current = 1 - self.current;
         Ok(())
     }
@@ -159,9 +170,11 @@ pub(in crate::audit) struct Found {
     after: Head,
     head: Head,
     lines: Vec<u8>,
+    /// Whether a later entry was signed: then the lines between were changed.
+    is_cut: bool,
 }
 
-/// What the journal holds of the newest segment, which may have lost it or never had it.
+/// What the journal holds of a segment, which may have lost it or never had it.
 pub(in crate::audit) fn find(
     folder: &Path,
     keyring: Option<&Keyring>,
@@ -175,9 +188,11 @@ pub(in crate::audit) fn find(
     if found.is_empty() {
         return Ok(None);
     }
-    let newest = segment::list(folder)?.pop();
-    let newest = newest.and_then(|(_, path)| path.file_name()?.to_str().map(str::to_owned));
+    let segments = segment::list(folder)?;
+    let names: Vec<_> = segments.iter().map(|(name, _)| name.file_name()).collect();
+    found.retain(|file| names.contains(&file.segment));
     // A segment is durable before another one begins.
+    let newest = found.iter().map(|file| &file.segment).max().cloned();
     found.retain(|file| Some(&file.segment) == newest.as_ref());
     found.sort_by_key(|file| file.offset);
     let mut found = found.into_iter();
@@ -187,11 +202,13 @@ pub(in crate::audit) fn find(
 impl Found {
     fn then(mut self, next: Self) -> Self {
         // Otherwise the segment was durable by itself where the next one begins.
-        if next.after != self.head {
+        let end = self.offset + self.lines.len() as u64;
+        if (next.offset, next.after) != (end, self.head) {
             return next;
         }
         self.lines.extend_from_slice(&next.lines);
         self.head = next.head;
+        self.is_cut |= next.is_cut;
         self
     }
 
@@ -205,56 +222,29 @@ impl Found {
         self.offset
     }
 
-    /// What follows there: what the segment has, if that is all of this, or else this.
+    /// What follows there: this, and what the segment has beyond.
     pub(in crate::audit) fn rest(&self, mut segment: &File) -> io::Result<Vec<u8>> {
-        let mut rest = Vec::new();
-        segment.seek(SeekFrom::Start(self.offset))?;
+        let mut rest = self.lines.clone();
+        segment.seek(SeekFrom::Start(self.offset + rest.len() as u64))?;
         segment.read_to_end(&mut rest)?;
-        if !rest.starts_with(&self.lines) {
-            rest.clone_from(&self.lines);
-        }
         Ok(rest)
     }
 
     /// Writes to the segment what is here, and makes it durable. What the segment has of it may be in
-    /// memory only, so that it is written in any case.
+    /// memory only, so that it is written in any case; what it has beyond stays.
     ///
     /// # Errors
     ///
-    /// [`AuditError::Damaged`] when the segment is not the one that was written to; then nothing is
-    /// touched.
+    /// [`AuditError::Damaged`] when the segment is not the one that was written to, or the journal was
+    /// changed; then nothing is touched.
     pub(super) fn restore(&self, folder: &Path, keyring: &Keyring) -> Result<(), AuditError> {
-        self.write_back(folder, keyring, |segment| self.rest(segment))
-    }
-
-    /// As [`restore`](Self::restore), of a segment that ends at `end`.
-    pub(super) fn restore_until(
-        &self,
-        end: u64,
-        folder: &Path,
-        keyring: &Keyring,
-    ) -> Result<(), AuditError> {
-        let len = end.checked_sub(self.offset).map(usize::try_from);
-        let lines = len.and_then(|len| self.lines.get(..len.ok()?));
-        let lines = lines.ok_or_else(|| self.misplaced(folder))?;
-        self.write_back(folder, keyring, |_| Ok(lines.to_vec()))
-    }
-
-    fn write_back(
-        &self,
-        folder: &Path,
-        keyring: &Keyring,
-        lines: impl FnOnce(&File) -> io::Result<Vec<u8>>,
-    ) -> Result<(), AuditError> {
         let path = self.path(folder);
-        if segment::head_at(&path, keyring, self.offset)? != Some(self.after) {
+        if self.is_cut || segment::head_at(&path, keyring, self.offset)? != Some(self.after) {
             return Err(self.misplaced(folder));
         }
         let write = || -> io::Result<()> {
-            let file = OpenOptions::new().read(true).write(true).open(&path)?;
-            let lines = lines(&file)?;
-            file.write_all_at(&lines, self.offset)?;
-            file.set_len(self.offset + lines.len() as u64)?;
+            let file = OpenOptions::new().write(true).open(&path)?;
+            file.write_all_at(&self.lines, self.offset)?;
             file.sync_all()
         };
         write().map_err(|error| AuditError::io(&path, error))
@@ -308,12 +298,14 @@ fn read(path: &Path, keyring: Option<&Keyring>) -> io::Result<Option<Found>> {
     let mut verifier = Verifier::new(keyring).partial();
     let mut whole = Vec::new();
     let mut head = None;
+    let mut is_cut = false;
     while let Some(line) = lines.next()? {
-        let Some(text) = line.strip_suffix(b"\n") else {
-            break;
-        };
-        verifier.line(text);
-        if verifier.fault_count() > 0 {
+        let sound = line.strip_suffix(b"\n").is_some_and(|text| {
+            verifier.line(text);
+            verifier.fault_count() == 0
+        });
+        if !sound {
+            is_cut = head.is_some_and(|head| is_signed_beyond(line, &head, keyring));
             break;
         }
         if head.is_some() {
@@ -321,13 +313,31 @@ fn read(path: &Path, keyring: Option<&Keyring>) -> io::Result<Option<Found>> {
         }
         head = verifier.current().map(|chain| chain.head);
     }
+    while !is_cut
+        && let Some(head) = &head
+        && let Some(line) = lines.next()?
+    {
+        is_cut = is_signed_beyond(line, head, keyring);
+    }
     Ok(verifier.current().zip(head).map(|(chain, head)| Found {
         segment,
         offset,
         after: chain.after,
         head,
         lines: whole,
+        is_cut,
     }))
+}
+
+/// Whether this is a checkpoint of a later entry, which was durable before it was written. What is
+/// behind the end is of an earlier use, or of a batch that speaks of the end at most.
+fn is_signed_beyond(line: &[u8], head: &Head, keyring: Option<&Keyring>) -> bool {
+    keyring.is_some_and(|keyring| match Line::parse(line.trim_ascii_end()) {
+        Some(Line::Checkpoint(checkpoint)) => {
+            checkpoint.sequence > head.sequence && checkpoint.is_signed_by(keyring, head.server)
+        }
+        _ => false,
+    })
 }
 
 fn parse_heading(line: &[u8]) -> Option<(String, u64)> {

@@ -71,7 +71,8 @@ pub(super) struct Scan {
 /// Checks a segment; `None` when not even its first line is complete.
 ///
 /// What a crash can leave is an incomplete last line, or a hole of zeros where the system had made
-/// the file longer before it wrote: neither was ever acknowledged, and `good` ends before it.
+/// the file longer before it wrote: once the journal is restored, neither was ever acknowledged, and
+/// `good` ends before it.
 /// Whatever else is wrong was done to the file.
 pub(super) fn scan(path: &Path, keyring: &Keyring) -> Result<Option<Scan>, AuditError> {
     let failed = |error| AuditError::io(path, error);

@@ -13,8 +13,8 @@ use crate::store::{LogQuery, Order, Store};
 /// How many batches are read at a time.
 const PAGE: usize = 32;
 
-/// Checks the folder of a [`FileSink`](crate::audit::FileSink). While a server writes to it, the
-/// last line may be incomplete and is reported as such.
+/// Checks the folder of a [`FileSink`](crate::audit::FileSink), its journal included. While a server
+/// writes to it, or after a crash, the last line may be incomplete and is reported as such.
 ///
 /// # Errors
 ///

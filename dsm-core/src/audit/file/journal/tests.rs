@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 
@@ -21,42 +23,93 @@ fn files(bench: &Bench) -> Vec<PathBuf> {
 
 /// A disk that knows what would be left after the power was cut.
 #[derive(Clone, Default)]
-struct Power(Arc<Mutex<BTreeMap<u64, Vec<u8>>>>);
+struct Power(Arc<Durable>);
+
+#[derive(Default)]
+struct Durable {
+    /// By the number of the file.
+    files: Mutex<BTreeMap<u64, Vec<u8>>>,
+    /// What a cut in the middle of a write that begins one of the journal's files would have left,
+    /// and how much was acknowledged then.
+    at_turns: Mutex<Vec<(u64, Image)>>,
+    acknowledged: AtomicU64,
+}
+
+/// A folder after a cut.
+type Image = BTreeMap<std::ffi::OsString, Vec<u8>>;
+
+fn path_of(file: &File) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
 
 impl Medium for Power {
+    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if offset == 0 && bytes.starts_with(HEADING[0].as_bytes()) {
+            let path = path_of(file)?;
+            let mut image = self.image(path.parent().expect("a folder"), false);
+            let torn = image.get_mut(path.file_name().expect("a name"));
+            let torn = torn.expect("it was made before");
+            torn[..bytes.len() / 2].copy_from_slice(&bytes[..bytes.len() / 2]);
+            let acknowledged = self.0.acknowledged.load(Ordering::SeqCst);
+            lock(&self.0.at_turns).push((acknowledged, image));
+        }
+        Plain.write_at(file, bytes, offset)
+    }
+
     fn sync(&self, file: &File) -> io::Result<()> {
-        let number = file.metadata()?.ino();
         // Through the name, as a handle that appends does not read.
-        let name = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
-        let bytes = fs::read(fs::read_link(name)?)?;
-        self.synced().insert(number, bytes);
+        let bytes = fs::read(path_of(file)?)?;
+        let number = file.metadata()?.ino();
+        if std::thread::current().name() == Some("audit sync") {
+            // Longer than the other file lasts.
+            std::thread::sleep(Duration::from_millis(150));
+            // What was synced meanwhile stays.
+            let mut files = lock(&self.0.files);
+            let durable = files.entry(number).or_default();
+            if durable.len() < bytes.len() {
+                *durable = bytes;
+            }
+        } else {
+            lock(&self.0.files).insert(number, bytes);
+        }
         Ok(())
     }
 }
 
 impl Power {
-    fn synced(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The folder after a cut. With `some`, the end of what was written is there as well, behind a
-    /// hole.
-    fn cut(&self, bench: &Bench, some: bool) -> Bench {
-        let after = bench.apart();
-        fs::create_dir(after.path()).unwrap();
-        for entry in fs::read_dir(bench.path()).unwrap() {
-            let entry = entry.unwrap();
+    /// What a cut leaves. With `some`, the end of what was written is there as well, behind a hole.
+    fn image(&self, folder: &Path, some: bool) -> Image {
+        let durable = lock(&self.0.files);
+        let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+        let left = entries.map(|entry| {
             let number = entry.metadata().unwrap().ino();
-            let mut bytes = self.synced().get(&number).cloned().unwrap_or_default();
+            let mut bytes = durable.get(&number).cloned().unwrap_or_default();
             let whole = fs::read(entry.path()).unwrap();
             if some && whole.len() > bytes.len() + 500 {
                 bytes.resize(whole.len() - 500, 0);
                 bytes.extend_from_slice(&whole[whole.len() - 500..]);
             }
-            fs::write(after.path().join(entry.file_name()), bytes).unwrap();
-        }
-        after
+            (entry.file_name(), bytes)
+        });
+        left.collect()
     }
+
+    fn cut(&self, bench: &Bench, some: bool) -> Bench {
+        laid_out(bench, self.image(&bench.path(), some))
+    }
+}
+
+fn laid_out(bench: &Bench, image: Image) -> Bench {
+    let after = bench.apart();
+    fs::create_dir(after.path()).unwrap();
+    for (name, bytes) in image {
+        fs::write(after.path().join(name), bytes).unwrap();
+    }
+    after
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Everything acknowledged is found, before the next start and after it, and the chain goes on.
@@ -86,6 +139,7 @@ async fn a_cut_of_the_power_at_any_time_loses_nothing_acknowledged() {
     while last < 2_500 {
         record(&trail, last + 1, last + 1).await;
         last += 1;
+        power.0.acknowledged.store(last, Ordering::SeqCst);
         if last == 2_000 {
             bench.clock.advance(TimeDelta::days(1));
         }
@@ -99,6 +153,11 @@ async fn a_cut_of_the_power_at_any_time_loses_nothing_acknowledged() {
     }
     assert!(journaled > 20, "{journaled}");
     assert!(bench.segments().len() > 3);
+    let turns = std::mem::take(&mut *lock(&power.0.at_turns));
+    assert!(turns.len() > 10, "{}", turns.len());
+    for (acknowledged, image) in turns {
+        nothing_is_lost(&laid_out(&bench, image), acknowledged).await;
+    }
 }
 
 #[tokio::test]
@@ -129,9 +188,15 @@ async fn a_process_that_is_killed_leaves_a_journal_that_the_next_one_reads() {
     record(&trail, 1, LOAD).await;
     // Dropped without being closed.
     drop(trail);
-    while matches!(FileSink::open(bench.options()), Err(AuditError::Locked(_))) {
+    let held = File::open(bench.path().join("lock")).unwrap();
+    while held.try_lock().is_err() {
         tokio::task::yield_now().await;
     }
+    drop(held);
+    let path = bench.segments().remove(0);
+    let segment = OpenOptions::new().write(true).open(&path).unwrap();
+    let len = segment.metadata().unwrap().len();
+    segment.set_len(len - 1000).unwrap();
     nothing_is_lost(&bench, LOAD).await;
 }
 
@@ -188,6 +253,7 @@ async fn a_changed_journal_adds_nothing() {
     let sound = fs::read(&files(&bench)[0]).unwrap();
     let held = usize::try_from(LOAD - u64::from(BUSY)).unwrap();
     let end = sound.iter().position(|byte| *byte == 0).unwrap();
+    let mut opened = 0;
     for place in (0..end).step_by(61) {
         let after = power.cut(&bench, false);
         let mut changed = sound.clone();
@@ -196,10 +262,87 @@ async fn a_changed_journal_adds_nothing() {
         // What stands before the change is there; of the rest nothing is invented.
         if let Ok(sink) = FileSink::open(after.options()) {
             drop(sink);
+            opened += 1;
             let report = after.verify();
             assert_eq!(report.faults, [], "changed at {place}");
             let lost = LOAD - report.chains[0].head.sequence;
             assert!((1..=held as u64).contains(&lost), "{lost} at {place}");
+        }
+    }
+    assert!(opened > 10, "{opened}");
+}
+
+#[tokio::test]
+async fn a_journal_that_ends_before_an_entry_that_is_signed_is_refused() {
+    let mut bench = Bench::new();
+    bench.checkpoint_every = 4;
+    let power = Power::default();
+    let trail = bench.start_on(power.clone()).await;
+    record(&trail, 1, LOAD).await;
+    let after = power.cut(&bench, false);
+    let path = after.path().join(FILES[0]);
+    let mut bytes = fs::read(&path).unwrap();
+    let second = bytes.windows(6).position(|at| at == b"{\"seq\"").unwrap();
+    bytes[second + 150] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let segment = fs::read(&after.segments()[0]).unwrap();
+    let error = FileSink::open(after.options()).unwrap_err();
+    assert!(matches!(error, AuditError::Damaged { .. }), "{error}");
+    assert_eq!(fs::read(&after.segments()[0]).unwrap(), segment);
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_segment_does_not_cost_the_journal() {
+    let bench = Bench::new();
+    let power = Power::default();
+    let trail = bench.start_on(power.clone()).await;
+    record(&trail, 1, LOAD).await;
+    let after = power.cut(&bench, false);
+    fs::write(
+        after.path().join("00000000000000009999-2026-01-02.jsonl"),
+        "",
+    )
+    .unwrap();
+    let trail = after.start().await;
+    assert_eq!(trail.head().sequence, LOAD);
+    trail.close().await;
+    nothing_is_lost(&after, LOAD).await;
+}
+
+#[tokio::test]
+async fn a_change_of_the_segment_that_the_journal_holds_is_mended_and_one_beyond_is_found() {
+    let bench = Bench::new();
+    let medium = Faulty::default();
+    let trail = bench.start_on(medium).await;
+    record(&trail, 1, LOAD).await;
+    trail.append((0..600).map(event).collect()).await.unwrap();
+    let path = bench.segments().remove(0);
+    let held = fs::read(&files(&bench)[0]).unwrap();
+    let held = held.iter().position(|byte| *byte == 0).unwrap() as u64;
+    let sound = fs::read(&path).unwrap();
+    let image: Image = fs::read_dir(bench.path())
+        .unwrap()
+        .map(Result::unwrap)
+        .map(|entry| (entry.file_name(), fs::read(entry.path()).unwrap()))
+        .collect();
+    let offset = {
+        let found = find(&bench.path(), None).unwrap().unwrap();
+        assert!(found.offset() + (found.lines.len() as u64) < sound.len() as u64);
+        assert!((found.lines.len() as u64) < held);
+        usize::try_from(found.offset()).unwrap()
+    };
+    for (place, mended) in [(offset + 200, true), (sound.len() - 3000, false)] {
+        let after = laid_out(&bench, image.clone());
+        let path = after.segments().remove(0);
+        let mut changed = sound.clone();
+        changed[place] ^= 1;
+        fs::write(&path, changed).unwrap();
+        if mended {
+            nothing_is_lost(&after, LOAD + 600).await;
+        } else {
+            let error = FileSink::open(after.options()).unwrap_err();
+            assert!(matches!(error, AuditError::Damaged { .. }), "{error}");
         }
     }
 }
@@ -211,6 +354,8 @@ struct Faulty(Arc<Faults>);
 #[derive(Default)]
 struct Faults {
     write_at: AtomicUsize,
+    /// As `write_at`, without having done anything.
+    refuse_at: AtomicUsize,
     sync: AtomicUsize,
     sync_behind: AtomicUsize,
 }
@@ -224,6 +369,9 @@ fn fails(counter: &AtomicUsize) -> bool {
 
 impl Medium for Faulty {
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if fails(&self.0.refuse_at) {
+            return Err(io::Error::other("told so"));
+        }
         if fails(&self.0.write_at) {
             Plain.write_at(file, &bytes[..bytes.len() / 2], offset)?;
             return Err(io::ErrorKind::StorageFull.into());
@@ -278,6 +426,30 @@ async fn a_journal_that_fails_gives_no_receipt_and_a_new_segment_takes_over() {
         }
         trail.close().await;
         nothing_is_lost(&bench, last).await;
+    }
+}
+
+#[tokio::test]
+async fn a_fault_after_a_batch_that_was_longer_than_the_journal_is_left_behind() {
+    for fault in [0, 1] {
+        let bench = Bench::new();
+        let medium = Faulty::default();
+        let trail = bench.start_on(medium.clone()).await;
+        record(&trail, 1, LOAD).await;
+        let many = || (0..600).map(event).collect();
+        trail.append(many()).await.unwrap();
+        if fault == 0 {
+            medium.0.refuse_at.store(1, Ordering::SeqCst);
+            trail.record(&event(0)).await.unwrap_err();
+        } else {
+            medium.0.sync.store(1, Ordering::SeqCst);
+            trail.append(many()).await.unwrap_err();
+        }
+        let last = LOAD + 600;
+        record(&trail, last + 1, last + 2).await;
+        assert_eq!(bench.segments().len(), 2);
+        trail.close().await;
+        nothing_is_lost(&bench, last + 2).await;
     }
 }
 
