@@ -469,7 +469,7 @@ fn create(
         medium.sync(&file)?;
         std::fs::rename(&new, &path)?;
         // The file's name is durable only with the folder.
-        File::open(folder)?.sync_all()?;
+        sync_folder(folder)?;
         Ok(file)
     };
     let file = write().map_err(|error| AuditError::io(&path, error))?;
@@ -479,6 +479,11 @@ fn create(
         good: start.len() as u64,
         state: State::Whole,
     })
+}
+
+/// Makes the names in the folder durable.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 fn open_segment(path: &Path) -> io::Result<File> {

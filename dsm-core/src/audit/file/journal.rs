@@ -1,8 +1,7 @@
 //! Where lines are durable before their segment is.
 //!
-//! A sync of a file that grows writes its new length and blocks to the file system's own journal as
-//! well; one that overwrites what is there costs a third of the processor's time and less than half
-//! of the wait. So under load the lines of a batch go to two places: unsynced to the segment, which
+//! A sync of a file that grows writes its new length and blocks as well; one that overwrites what is
+//! there takes less than half of the processor's time and of the wait. So under load the lines of a batch go to two places: unsynced to the segment, which
 //! others read, and synced to one of two files of fixed size, which are used in turn. By the time
 //! that one of them is used again, the segment is durable up to where the other one began.
 //!
@@ -21,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::disk::Medium;
+use super::disk::{Medium, sync_folder};
 use super::segment::{self, Lines, Name};
 use crate::audit::chain::Head;
 use crate::audit::line::{self, Line};
@@ -30,7 +29,7 @@ use crate::audit::{AuditError, Fault, Wrong};
 use crate::crypto::Keyring;
 
 /// Bytes of each file.
-pub(super) const SIZE: u64 = if cfg!(test) { 1 << 16 } else { 4 << 20 };
+const SIZE: u64 = if cfg!(test) { 1 << 16 } else { 4 << 20 };
 
 const FILES: [&str; 2] = ["journal-0", "journal-1"];
 
@@ -270,10 +269,6 @@ pub(super) fn remove(folder: &Path) -> io::Result<()> {
         sync_folder(folder)?;
     }
     Ok(())
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 const HEADING: [&str; 3] = [r#"{"segment":""#, r#"","offset":"#, "}\n"];

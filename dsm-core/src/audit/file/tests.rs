@@ -274,7 +274,7 @@ struct Plan {
     truncate: AtomicUsize,
 }
 
-fn fails(counter: &AtomicUsize) -> bool {
+pub(super) fn fails(counter: &AtomicUsize) -> bool {
     counter
         .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
             left.checked_sub(1)

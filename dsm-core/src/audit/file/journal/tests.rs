@@ -1,16 +1,16 @@
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
 use super::*;
-use crate::audit::file::FileSink;
 use crate::audit::file::disk::{BUSY, Plain};
-use crate::audit::file::tests::{Bench, mode, record};
+use crate::audit::file::tests::{Bench, fails, mode, record};
+use crate::audit::file::{FileSink, lock};
 use crate::audit::fixture::event;
 
 /// Records that bring a journal about.
@@ -106,10 +106,6 @@ fn laid_out(bench: &Bench, image: Image) -> Bench {
         fs::write(after.path().join(name), bytes).unwrap();
     }
     after
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Everything acknowledged is found, before the next start and after it, and the chain goes on.
@@ -358,13 +354,6 @@ struct Faults {
     refuse_at: AtomicUsize,
     sync: AtomicUsize,
     sync_behind: AtomicUsize,
-}
-
-fn fails(counter: &AtomicUsize) -> bool {
-    let less = |left: usize| left.checked_sub(1);
-    counter
-        .try_update(Ordering::SeqCst, Ordering::SeqCst, less)
-        .is_ok()
 }
 
 impl Medium for Faulty {
