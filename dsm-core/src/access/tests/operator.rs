@@ -31,6 +31,11 @@ fn an_operator_has_the_permissions_given_and_no_other() {
                     assert_eq!(permit.secret(), None);
                     assert_eq!(permit.discloses(), None);
                     assert_eq!(permit.sealing(), None);
+                    let stands_on = Basis {
+                        operator: Some((OperatorId(5), 1)),
+                        ..Basis::default()
+                    };
+                    assert_eq!(permit.basis(), stands_on);
                     assert_eq!(
                         permit.actor(),
                         &Actor::Operator {
@@ -62,6 +67,7 @@ fn a_permit_for_a_secret_is_for_that_one_and_discloses_only_by_reveal() {
         assert_eq!(permit.permission(), Some(permission));
         let reveals = permission == Permission::SecretsReveal;
         assert_eq!(permit.discloses(), reveals.then_some(SECRET));
+        assert_eq!(permit.basis(), Basis::default());
         assert_eq!(
             permit.actor(),
             &Actor::Operator {

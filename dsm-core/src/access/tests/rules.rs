@@ -249,6 +249,31 @@ fn a_permit_tells_what_it_is_for() {
 }
 
 #[test]
+fn a_permit_stands_on_the_revisions_it_was_decided_on() {
+    let policy = Basis {
+        application: Some((APPLICATION, 4)),
+        authorization: Some((AUTHORIZATION, 5)),
+        ..Basis::default()
+    };
+    let attachment = Some((8, 2));
+    let attached = SecretTarget {
+        attachment,
+        ..target()
+    };
+    let read = Action::ReadSecret(Some(attached));
+    for (action, attachment) in [(read, attachment), (Action::ListSecrets, None)] {
+        let case = Case::new(Request::new(Resource::SecretManagement, action));
+        let principal = case.principal().at(policy);
+        let permit = decide(&principal, case.request, case.now).expect("it is permitted");
+        let stands_on = Basis {
+            attachment,
+            ..policy
+        };
+        assert_eq!(permit.basis(), stands_on);
+    }
+}
+
+#[test]
 fn a_denial_names_rule_and_reason_to_the_trail_only() {
     let mut case = Case::new(Request::authenticate());
     case.origin.ip = Some("192.0.2.9".parse().unwrap());
@@ -306,6 +331,26 @@ fn an_authorization_lasts_until_the_instant_of_its_expiry() {
         case.now = at;
         assert_eq!(case.decide().err().map(|denial| denial.rule()), rule);
     }
+}
+
+#[test]
+fn an_authorization_is_in_force_while_a_client_could_authenticate_with_it() {
+    let given: [fn(&mut Authorization); 6] = [
+        |_| {},
+        |it| it.enabled = false,
+        |it| it.revoked_at = Some(now() - INSTANT),
+        |it| it.expires_at = Some(now() - INSTANT),
+        |it| it.expires_at = Some(now()),
+        |it| it.expires_at = Some(now() + INSTANT),
+    ];
+    let in_force = given.map(|change| {
+        let mut case = Case::new(Request::authenticate());
+        change(&mut case.authorization);
+        let in_force = case.authorization.is_in_force(case.now);
+        assert_eq!(in_force, case.decide().is_ok());
+        in_force
+    });
+    assert_eq!(in_force, [true, false, false, false, false, true]);
 }
 
 #[test]
@@ -507,6 +552,33 @@ fn an_explanation_has_every_rule_and_says_why() {
         })
     );
     assert!(findings.iter().all(|finding| !finding.why.is_empty()));
+}
+
+#[test]
+fn a_proof_is_explained_as_far_as_it_is_asked_about() {
+    let application = application();
+    let explained = |method, arn: Option<&str>| {
+        let arn = arn.map(|arn| arn.parse().unwrap());
+        let findings = explain_proof(&application, method, arn.as_ref());
+        let told = |finding: Finding| (finding.rule, finding.outcome, finding.why);
+        findings.into_iter().map(told).collect::<Vec<_>>()
+    };
+    let listed = "arn:aws:iam::123456789012:role/billing";
+    let unlisted = "arn:aws:iam::123456789012:role/shipping";
+    let (passed, failed) = (Outcome::Passed, Outcome::Failed);
+    let (oauth2, aws) = (AuthenticationMethod::OAuth2, AuthenticationMethod::Aws);
+    assert_eq!(explained(None, None), []);
+    let why = "the application uses this method".to_owned();
+    let method = (Rule::AuthenticationMethod, passed, why);
+    assert_eq!(explained(Some(oauth2), None), [method]);
+    let why = format!("the principal is allowed by {listed}");
+    let arn = (Rule::AwsArn, passed, why);
+    assert_eq!(explained(None, Some(listed)), [arn]);
+    let why = "the application uses another method".to_owned();
+    let method = (Rule::AuthenticationMethod, failed, why);
+    let why = format!("{unlisted} is not among the ARNs of the application");
+    let arn = (Rule::AwsArn, failed, why);
+    assert_eq!(explained(Some(aws), Some(unlisted)), [method, arn]);
 }
 
 #[test]
