@@ -169,8 +169,8 @@ pub(in crate::audit) struct Found {
     after: Head,
     head: Head,
     lines: Vec<u8>,
-    /// Whether a later entry was signed: then the lines between were changed.
-    is_cut: bool,
+    /// The file that ends before an entry that was signed, if one does: its lines were changed.
+    cut: Option<PathBuf>,
 }
 
 /// What the journal holds of a segment, which may have lost it or never had it.
@@ -207,7 +207,7 @@ impl Found {
         }
         self.lines.extend_from_slice(&next.lines);
         self.head = next.head;
-        self.is_cut |= next.is_cut;
+        self.cut = self.cut.or(next.cut);
         self
     }
 
@@ -238,8 +238,14 @@ impl Found {
     /// changed; then nothing is touched.
     pub(super) fn restore(&self, folder: &Path, keyring: &Keyring) -> Result<(), AuditError> {
         let path = self.path(folder);
-        if self.is_cut || segment::head_at(&path, keyring, self.offset)? != Some(self.after) {
-            return Err(self.misplaced(folder));
+        if let Some(journal) = &self.cut {
+            let next = self.head.sequence + 1;
+            let fault = Fault::new(self.head.server, next, Wrong::Malformed);
+            return Err(segment::damaged(journal, fault));
+        }
+        if segment::head_at(&path, keyring, self.offset)? != Some(self.after) {
+            let fault = Fault::new(self.after.server, self.after.sequence, Wrong::Start);
+            return Err(segment::damaged(&path, fault));
         }
         let write = || -> io::Result<()> {
             let file = OpenOptions::new().write(true).open(&path)?;
@@ -247,11 +253,6 @@ impl Found {
             file.sync_all()
         };
         write().map_err(|error| AuditError::io(&path, error))
-    }
-
-    fn misplaced(&self, folder: &Path) -> AuditError {
-        let fault = Fault::new(self.after.server, self.after.sequence, Wrong::Start);
-        segment::damaged(&self.path(folder), fault)
     }
 }
 
@@ -320,7 +321,7 @@ fn read(path: &Path, keyring: Option<&Keyring>) -> io::Result<Option<Found>> {
         after: chain.after,
         head,
         lines: whole,
-        is_cut,
+        cut: is_cut.then(|| path.to_owned()),
     }))
 }
 

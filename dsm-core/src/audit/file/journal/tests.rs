@@ -283,7 +283,10 @@ async fn a_journal_that_ends_before_an_entry_that_is_signed_is_refused() {
     fs::write(&path, &bytes).unwrap();
     let segment = fs::read(&after.segments()[0]).unwrap();
     let error = FileSink::open(after.options()).unwrap_err();
-    assert!(matches!(error, AuditError::Damaged { .. }), "{error}");
+    let AuditError::Damaged { path: named, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(named, &path);
     assert_eq!(fs::read(&after.segments()[0]).unwrap(), segment);
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
