@@ -15,6 +15,7 @@ mod serve;
 mod terminal;
 mod transfer;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -82,12 +83,32 @@ pub fn run(arguments: Arguments) -> ExitCode {
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    // One of them may be waiting for the disk of the audit trail.
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    builder.worker_threads(processors + 1);
+    builder.worker_threads(worker_threads(std::env::var_os(THREADS))?);
     let runtime = builder.enable_all().build();
     runtime.map_err(|error| Failure::os("the runtime cannot be started", &error))
 }
+
+/// Tokio's own name for it, which takes the runtime down over what is no number.
+const THREADS: &str = "TOKIO_WORKER_THREADS";
+
+fn worker_threads(set: Option<OsString>) -> Result<usize, Failure> {
+    let Some(text) = set else {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        // One of them may be waiting for the disk of the audit trail.
+        return Ok(processors + 1);
+    };
+    let threads = text.to_str().and_then(|text| text.parse().ok());
+    threads
+        .filter(|threads| (1..=MAX_THREADS).contains(threads))
+        .ok_or_else(|| {
+            Failure::config(format!(
+                "{THREADS} is not a number of threads from 1 to {MAX_THREADS}"
+            ))
+        })
+}
+
+/// More serve nobody, and each takes memory.
+const MAX_THREADS: usize = 1_024;
 
 async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     match command {
@@ -119,4 +140,22 @@ fn load(flags: &Flags) -> Result<Config, Failure> {
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Ok(Config::load(flags, variables)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_threads_is_as_set_or_one_more_than_there_are_processors() {
+        let of = |text: &str| worker_threads(Some(text.into()));
+        assert_eq!(of("1").unwrap(), 1);
+        assert_eq!(of("1024").unwrap(), 1024);
+        assert!(worker_threads(None).unwrap() > 1);
+        for wrong in ["", "0", "1025", "-1", "two", " 2"] {
+            let failure = of(wrong).unwrap_err();
+            assert_eq!(failure.code(), exit::CONFIG, "{wrong:?}");
+            assert!(failure.to_string().contains(THREADS), "{failure}");
+        }
+    }
 }
