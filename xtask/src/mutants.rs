@@ -12,6 +12,9 @@ const FILES: &str = "dsm-core/src/access/**/*.rs";
 /// Nearly every mutant is noticed by these, which take a tenth of the time of all.
 const CLOSEST: [&str; 4] = ["--cargo-arg", "--lib", "--", "access::"];
 
+/// Leaves out what was noticed before.
+const ITERATE: &str = "--iterate";
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Passed to cargo-mutants, such as `--shard 1/4`
@@ -31,7 +34,9 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode, Failure> {
     if done == Done::Survived {
         // Only those that survived, with everything that the package has.
         let mut again = args.args.clone();
-        again.push("--iterate".to_owned());
+        if !again.iter().any(|arg| arg == ITERATE) {
+            again.push(ITERATE.to_owned());
+        }
         done = ended(mutate(&again, &[])?)?;
     }
     match done {

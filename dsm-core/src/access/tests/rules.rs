@@ -137,6 +137,31 @@ fn every_fault_has_its_outcome_for_every_request() {
 }
 
 #[test]
+fn the_operation_in_the_trail_tells_the_class_that_the_request_was_refused_with() {
+    use audit::Operation;
+    let recorded = [
+        ("authenticate", Operation::IssueToken),
+        ("read_secret", Operation::ReadSecret),
+        ("create_secret", Operation::CreateSecret),
+        ("write_secret", Operation::UpdateSecret),
+        ("delete_secret", Operation::DisableSecret),
+        ("provision_secret", Operation::ProvisionSecret),
+    ];
+    for (name, request) in requests() {
+        let Some((_, operation)) = recorded.iter().find(|(of, _)| *of == name) else {
+            continue;
+        };
+        for (rule, spoil) in FAULTS {
+            let mut case = Case::new(request);
+            spoil(&mut case);
+            if let Err(denial) = case.decide() {
+                assert_eq!(rule.class_in(*operation), denial.class(), "{name}: {rule}");
+            }
+        }
+    }
+}
+
+#[test]
 fn of_two_faults_the_earlier_rule_is_named() {
     let applies = |name: &str, rule: usize| {
         let line = OUTCOMES
