@@ -1,6 +1,6 @@
 //! `cargo xtask mutants`: whether the tests notice when an access rule is wrong.
 
-use std::process::{ExitCode, ExitStatus};
+use std::process::ExitCode;
 
 use crate::Failure;
 use crate::install::MUTANTS;
@@ -30,45 +30,37 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode, Failure> {
         ));
     }
     MUTANTS.ensure()?;
-    let mut done = ended(mutate(&args.args, &CLOSEST)?)?;
-    if done == Done::Survived {
+    let mut survived = mutate(&args.args, &CLOSEST)?;
+    if survived {
         // Only those that survived, with everything that the package has.
         let mut again = args.args.clone();
         if !again.iter().any(|arg| arg == ITERATE) {
             again.push(ITERATE.to_owned());
         }
-        done = ended(mutate(&again, &[])?)?;
+        survived = mutate(&again, &[])?;
     }
-    match done {
-        Done::Noticed => Ok(ExitCode::SUCCESS),
-        Done::Survived => Err(Failure(
+    if survived {
+        return Err(Failure(
             "mutants survived; mutants.out/missed.txt lists them".to_owned(),
-        )),
+        ));
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn mutate(args: &[String], tests: &[&str]) -> Result<ExitStatus, Failure> {
-    cargo(["mutants", "--package", "dsm-core", "--file", FILES])
+/// Whether a mutant survived these tests.
+fn mutate(args: &[String], tests: &[&str]) -> Result<bool, Failure> {
+    let status = cargo(["mutants", "--package", "dsm-core", "--file", FILES])
         .args(["--all-features"])
         .args(args)
         .args(tests)
-        .status()
-}
-
-#[derive(PartialEq, Eq)]
-enum Done {
-    Noticed,
-    Survived,
-}
-
-fn ended(status: ExitStatus) -> Result<Done, Failure> {
+        .status()?;
     match status.code() {
-        Some(0) => Ok(Done::Noticed),
-        Some(2) => Ok(Done::Survived),
+        Some(0) => Ok(false),
+        Some(2) => Ok(true),
         // Noticed as well: the tests did not end.
         Some(3) => {
             println!("mutants.out/timeout.txt lists mutants that made the tests run for ever");
-            Ok(Done::Noticed)
+            Ok(false)
         }
         _ => Err(Failure(format!("cargo-mutants failed: {status}"))),
     }

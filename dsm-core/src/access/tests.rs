@@ -1,5 +1,6 @@
 //! What the tests of decisions share: a client that may do everything, to be spoilt one way.
 
+mod explain;
 mod ip;
 mod model;
 mod narrowing;
