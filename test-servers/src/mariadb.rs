@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::authority;
+
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_mins(1);
 const TICK: Duration = Duration::from_millis(20);
@@ -41,6 +43,7 @@ pub struct Mariadb {
     port: u16,
     folder: PathBuf,
     password: String,
+    tls: bool,
     running: Option<Running>,
 }
 
@@ -79,30 +82,45 @@ impl Mariadb {
 
     /// Starts a server of its own on a free port.
     pub fn start() -> io::Result<Self> {
+        Self::stopped()?.first_started()
+    }
+
+    /// Starts a server of its own that takes connections over TCP under TLS only, with a certificate
+    /// for 127.0.0.1 and `localhost`.
+    pub fn start_tls() -> io::Result<Self> {
+        let mut server = Self::stopped()?;
+        server.tls = true;
+        authority::make(&server.folder)?;
+        server.first_started()
+    }
+
+    fn stopped() -> io::Result<Self> {
         let random = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
-        let mut server = Self {
+        Ok(Self {
             port: 0,
             folder: TempDir::with_prefix("dsm-mariadb-")?.keep(),
             password: random.trim().to_owned(),
+            tls: false,
             running: None,
-        };
+        })
+    }
+
+    /// Makes the data and the administrator.
+    fn first_started(mut self) -> io::Result<Self> {
         let mut install = command("mariadb-install-db")?;
         install
             .arg("--no-defaults")
-            .arg(format!(
-                "--datadir={}",
-                server.folder.join("data").display()
-            ))
+            .arg(format!("--datadir={}", self.folder.join("data").display()))
             .args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
         run(as_owner(&mut install)?)?;
-        server.start_somewhere()?;
-        server.sql(&format!(
+        self.start_somewhere()?;
+        self.sql(&format!(
             "CREATE USER {admin}@'%' IDENTIFIED BY '{password}'; \
              GRANT ALL ON *.* TO {admin}@'%' WITH GRANT OPTION",
             admin = Self::ADMIN,
-            password = server.password,
+            password = self.password,
         ))?;
-        Ok(server)
+        Ok(self)
     }
 
     /// Its port, of 127.0.0.1.
@@ -113,6 +131,11 @@ impl Mariadb {
     /// The password of the administrator.
     pub fn password(&self) -> &str {
         &self.password
+    }
+
+    /// The certificate by which its own is trusted.
+    pub fn ca(&self) -> PathBuf {
+        self.folder.join(authority::CA)
     }
 
     /// Runs statements as root and returns their rows, a line for each, with tabs between columns.
@@ -197,6 +220,12 @@ impl Mariadb {
             .args(["--max-connections=300", "--lc-messages=en_US"])
             .arg("--general-log")
             .arg(format!("--general-log-file={}", path("statements")));
+        if self.tls {
+            server
+                .arg(format!("--ssl-cert={}", path(authority::CERTIFICATE)))
+                .arg(format!("--ssl-key={}", path(authority::KEY)))
+                .arg("--require-secure-transport");
+        }
         let mut keeper = as_owner(&mut server)?
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -4,10 +4,11 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::authority;
 use crate::kept::{Kept, folder, free_port};
 
 /// The server itself; what stands in the path changes to an account of its own first.
@@ -22,6 +23,7 @@ pub struct RabbitMq {
     kept: Kept,
     port: u16,
     management: u16,
+    management_tls: u16,
 }
 
 impl RabbitMq {
@@ -56,15 +58,21 @@ impl RabbitMq {
 
     fn start_once() -> io::Result<Self> {
         let folder = folder("dsm-rabbitmq-")?;
-        let (port, management) = (free_port()?, free_port()?);
+        let (port, management, management_tls) = (free_port()?, free_port()?, free_port()?);
         let (distribution, names) = (free_port()?, free_port()?);
         let file = |name: &str, text: &str| fs::write(folder.join(name), text);
+        authority::make(&folder)?;
+        let path = |name: &str| folder.join(name).display().to_string();
         file("plugins", "[rabbitmq_management].\n")?;
         file(
             "rabbitmq.conf",
             &format!(
                 "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\n\
+                 management.ssl.ip = 127.0.0.1\nmanagement.ssl.port = {management_tls}\n\
+                 management.ssl.certfile = {}\nmanagement.ssl.keyfile = {}\n\
                  default_user = {}\ndefault_pass = {}\n",
+                path(authority::CERTIFICATE),
+                path(authority::KEY),
                 Self::ADMIN,
                 Self::PASSWORD
             ),
@@ -100,6 +108,7 @@ impl RabbitMq {
             kept,
             port,
             management,
+            management_tls,
         };
         server.kept.wait_until(|| server.answers())?;
         Ok(server)
@@ -110,15 +119,26 @@ impl RabbitMq {
         format!("127.0.0.1:{}", self.management)
     }
 
+    /// The port of 127.0.0.1 where it is managed under TLS.
+    pub fn tls_port(&self) -> u16 {
+        self.management_tls
+    }
+
+    /// The certificate by which its own is trusted.
+    pub fn ca(&self) -> PathBuf {
+        self.kept.folder().join(authority::CA)
+    }
+
     /// The port of AMQP.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Whether both ports answer; the administrator is made before they do.
+    /// Whether all ports answer; the administrator is made before they do.
     fn answers(&self) -> bool {
         let ask = || -> io::Result<String> {
             TcpStream::connect(("127.0.0.1", self.port))?;
+            TcpStream::connect(("127.0.0.1", self.management_tls))?;
             let mut stream = TcpStream::connect(("127.0.0.1", self.management))?;
             stream.set_read_timeout(Some(Duration::from_secs(5)))?;
             stream.write_all(b"GET /api/overview HTTP/1.0\r\nHost: localhost\r\n\r\n")?;

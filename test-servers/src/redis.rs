@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::authority;
+
 /// Names a server that is used instead of a throwaway one.
 const EXISTING: &str = "DSM_TEST_REDIS_URL";
 
@@ -138,7 +140,7 @@ impl Redis {
     pub fn start_tls() -> io::Result<Self> {
         let mut server = Self::stopped(folder()?, &[]);
         server.tls = true;
-        make_certificates(&server.folder)?;
+        authority::make(&server.folder)?;
         server.start_somewhere()?;
         Ok(server)
     }
@@ -233,7 +235,7 @@ impl Redis {
 
     /// The certificate by which its own is trusted.
     pub fn ca(&self) -> PathBuf {
-        self.folder.join("ca.pem")
+        self.folder.join(authority::CA)
     }
 
     /// Kills the server, without a chance to end well.
@@ -354,7 +356,7 @@ impl Redis {
                 command.args(["--port", "0", "--tls-port", &port]);
                 command.args(["--tls-auth-clients", "no"]);
                 command.arg("--tls-ca-cert-file").arg(self.ca());
-                for (setting, file) in [("cert", "server.pem"), ("key", "server.key")] {
+                for (setting, file) in [("cert", authority::CERTIFICATE), ("key", authority::KEY)] {
                     command.arg(format!("--tls-{setting}-file"));
                     command.arg(self.folder.join(file));
                 }
@@ -477,49 +479,6 @@ pub fn with_parameter(url: &str, name: &str, value: &str) -> String {
 
 fn folder() -> io::Result<PathBuf> {
     Ok(TempDir::with_prefix("dsm-redis-")?.keep())
-}
-
-fn make_certificates(folder: &Path) -> io::Result<()> {
-    const KEY: [&str; 5] = [
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-    ];
-    let openssl = |arguments: &[&[&str]]| {
-        let mut command = Command::new("openssl");
-        command.current_dir(folder).args(arguments.concat());
-        run(&mut command).map(|_| ())
-    };
-    fs::write(
-        folder.join("server.ext"),
-        "basicConstraints=CA:FALSE\nsubjectAltName=IP:127.0.0.1,DNS:localhost\n",
-    )?;
-    openssl(&[
-        &["req", "-x509", "-days", "3650", "-subj", "/CN=tests"],
-        &KEY,
-        &["-keyout", "ca.key", "-out", "ca.pem"],
-    ])?;
-    openssl(&[
-        &["req", "-subj", "/CN=localhost"],
-        &KEY,
-        &["-keyout", "server.key", "-out", "server.csr"],
-    ])?;
-    openssl(&[
-        &[
-            "x509",
-            "-req",
-            "-days",
-            "3650",
-            "-in",
-            "server.csr",
-            "-out",
-            "server.pem",
-        ],
-        &["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"],
-        &["-extfile", "server.ext"],
-    ])
 }
 
 fn run(command: &mut Command) -> io::Result<String> {

@@ -21,7 +21,12 @@ mod redis;
 #[cfg(feature = "ssh")]
 mod ssh;
 mod suite;
-#[cfg(all(feature = "postgres", feature = "redis"))]
+#[cfg(all(
+    feature = "mysql",
+    feature = "postgres",
+    feature = "rabbitmq",
+    feature = "redis"
+))]
 mod tls;
 #[cfg(feature = "webhook")]
 mod webhook;
