@@ -51,6 +51,15 @@ pub(crate) async fn migrate(
     // Immediate, so that of two processes that open the file one waits for the other's steps.
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let found = check(&mut transaction, changes, known).await?;
+    // A file that is new has nothing to be moved.
+    let moves = (1..known).contains(&found);
+    if moves {
+        tracing::info!(
+            from = found,
+            to = known,
+            "the schema of the store changes; a million records take minutes"
+        );
+    }
     let steps = usize::try_from(found)
         .ok()
         .and_then(|found| MIGRATIONS.get(found..));
@@ -60,6 +69,9 @@ pub(crate) async fn migrate(
         }
     }
     transaction.commit().await?;
+    if moves {
+        tracing::info!(version = known, "the schema of the store is up to date");
+    }
     Ok(())
 }
 
