@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::kept::run;
 
 /// The authority's own certificate.
 pub(crate) const CA: &str = "ca.pem";
@@ -11,6 +15,34 @@ pub(crate) const CA: &str = "ca.pem";
 pub(crate) const CERTIFICATE: &str = "server.pem";
 /// The server's private key.
 pub(crate) const KEY: &str = "server.key";
+
+/// An authority and a certificate of it for 127.0.0.1 and `localhost`, gone with their handle.
+#[derive(Debug)]
+pub struct Authority(TempDir);
+
+impl Authority {
+    /// A new one, which nobody trusts yet.
+    pub fn new() -> io::Result<Self> {
+        let folder = TempDir::with_prefix("dsm-authority-")?;
+        make(folder.path())?;
+        Ok(Self(folder))
+    }
+
+    /// The authority's own certificate.
+    pub fn ca(&self) -> PathBuf {
+        self.0.path().join(CA)
+    }
+
+    /// The server's certificate.
+    pub fn certificate(&self) -> PathBuf {
+        self.0.path().join(CERTIFICATE)
+    }
+
+    /// The server's private key.
+    pub fn key(&self) -> PathBuf {
+        self.0.path().join(KEY)
+    }
+}
 
 /// Makes an authority of its own and a certificate for 127.0.0.1 and `localhost`, all in `folder`.
 pub(crate) fn make(folder: &Path) -> io::Result<()> {
@@ -25,13 +57,7 @@ pub(crate) fn make(folder: &Path) -> io::Result<()> {
     let openssl = |arguments: &[&[&str]]| {
         let mut command = Command::new("openssl");
         command.current_dir(folder).args(arguments.concat());
-        let output = command.stdin(Stdio::null()).output()?;
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(io::Error::other(
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        ))
+        run(&mut command).map(|_| ())
     };
     fs::write(
         folder.join("server.ext"),

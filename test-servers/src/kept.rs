@@ -51,6 +51,22 @@ pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
+/// Runs a program to its end and gives what it printed.
+///
+/// # Errors
+///
+/// All that it said, when it failed.
+pub(crate) fn run(command: &mut Command) -> io::Result<String> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    Err(io::Error::other(
+        String::from_utf8_lossy(&said).into_owned(),
+    ))
+}
+
 impl Kept {
     /// Runs `program` with its environment; what it says is in the file `log` of its folder.
     pub(crate) fn start(folder: PathBuf, program: &Command) -> io::Result<Self> {

@@ -2,7 +2,7 @@
 //! data in a temporary folder, gone when its handle is dropped; and what else of other people's
 //! programs they check against.
 
-mod authority;
+pub mod authority;
 mod kept;
 pub mod mariadb;
 pub mod moto;

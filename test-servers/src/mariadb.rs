@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::authority;
+use crate::kept::run;
 
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -302,15 +303,4 @@ fn as_owner(command: &mut Command) -> io::Result<&mut Command> {
         command.arg("--user=root");
     }
     Ok(command)
-}
-
-fn run(command: &mut Command) -> io::Result<String> {
-    let output = command.stdin(Stdio::null()).output()?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = [output.stdout, output.stderr].concat();
-    Err(io::Error::other(
-        String::from_utf8_lossy(&said).into_owned(),
-    ))
 }

@@ -1,7 +1,7 @@
 //! A TCP proxy that fails on demand.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -48,7 +48,12 @@ enum Mode {
 impl Proxy {
     /// A proxy on a free port of 127.0.0.1 that passes everything on.
     pub fn start(target: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        Self::start_at(Ipv4Addr::LOCALHOST, target)
+    }
+
+    /// As [`start`](Self::start), at another address of this machine.
+    pub fn start_at(host: Ipv4Addr, target: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind((host, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let state = Arc::new(Mutex::new(State {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::authority;
+use crate::kept::run;
 
 /// Names a server that is used instead of a throwaway one.
 const EXISTING: &str = "DSM_TEST_REDIS_URL";
@@ -479,15 +480,6 @@ pub fn with_parameter(url: &str, name: &str, value: &str) -> String {
 
 fn folder() -> io::Result<PathBuf> {
     Ok(TempDir::with_prefix("dsm-redis-")?.keep())
-}
-
-fn run(command: &mut Command) -> io::Result<String> {
-    let output = command.stdin(Stdio::null()).output()?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = [output.stdout, output.stderr].concat();
-    Err(refused(&String::from_utf8_lossy(&said)))
 }
 
 fn refused(why: &str) -> io::Error {

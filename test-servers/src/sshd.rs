@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::kept::{Kept, folder, free_port};
+use crate::kept::{Kept, folder, free_port, run};
 
 /// It insists on being called by its whole path.
 const SERVER: &str = "/usr/sbin/sshd";
@@ -203,6 +203,7 @@ impl Sshd {
         run(Command::new("chown")
             .arg(format!("{name}:{name}"))
             .arg(&file))
+        .map(|_| ())
     }
 
     /// Whether [`ADMIN`](Self::ADMIN) may run anything at all: its key is bound to a command that
@@ -283,17 +284,6 @@ fn remove_accounts() -> io::Result<()> {
             .output()?;
     }
     Ok(())
-}
-
-fn run(command: &mut Command) -> io::Result<()> {
-    let output = command.stdin(Stdio::null()).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = [output.stdout, output.stderr].concat();
-    Err(io::Error::other(
-        String::from_utf8_lossy(&said).into_owned(),
-    ))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Connections to targets under TLS.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use dsm_core::provider::{Provider, ProviderError, Target};
@@ -9,14 +9,13 @@ use dsm_providers::mysql::Mysql;
 use dsm_providers::postgres::Postgres as PostgresProvider;
 use dsm_providers::rabbitmq::RabbitMq as RabbitMqProvider;
 use dsm_providers::redis::Redis as RedisProvider;
+use dsm_test_servers::authority::Authority;
 use dsm_test_servers::is_there;
 use dsm_test_servers::mariadb::Mariadb;
 use dsm_test_servers::postgres::Postgres;
+use dsm_test_servers::proxy::Proxy;
 use dsm_test_servers::rabbitmq::RabbitMq;
 use dsm_test_servers::redis::Redis;
-
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
 
 use crate::target;
 
@@ -44,9 +43,10 @@ impl Admin<'_> {
     /// Only a certificate of a trusted authority, and for the name in the address, is good.
     async fn checks_certificates(self, port: u16, own: &Path) {
         let own = fs::read_to_string(own).expect("PEM");
-        let other = Redis::start_tls().expect("another authority");
-        let other = fs::read_to_string(other.ca()).expect("PEM");
-        let mut wrong = vec![(elsewhere(port).await, Some(&*own))];
+        let other = unknown();
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let elsewhere = Proxy::start_at(Ipv4Addr::new(127, 0, 0, 2), server).expect("a proxy");
+        let mut wrong = vec![(elsewhere.address().to_string(), Some(&*own))];
         for host in ["127.0.0.1", "localhost"] {
             let address = format!("{host}:{port}");
             self.log_in(&address, Some(&own)).await.expect("known");
@@ -63,27 +63,24 @@ impl Admin<'_> {
 
     /// A server that speaks no TLS is not spoken to in the clear.
     async fn is_not_talked_out_of_tls(self, port: u16) {
-        let authority = Redis::start_tls().expect("an authority");
-        let authority = fs::read_to_string(authority.ca()).expect("PEM");
         let address = format!("127.0.0.1:{port}");
-        let refused = self.log_in(&address, Some(&authority)).await;
+        let refused = self.log_in(&address, Some(&unknown())).await;
         let error = refused.expect_err("it would be in the clear");
         assert!(matches!(error, ProviderError::Unavailable(_)), "{error:?}");
     }
+
+    /// The same server would have taken it.
+    async fn is_let_in_without_tls(self, port: u16) {
+        let address = format!("127.0.0.1:{port}");
+        let clear = target(&address, &[("tls", "off")], self.user, self.password);
+        self.provider.test(&clear).await.expect("in the clear");
+    }
 }
 
-/// The same server at an address that its certificate is not for.
-async fn elsewhere(port: u16) -> String {
-    let listener = TcpListener::bind("127.0.0.2:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address").to_string();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let mut server = TcpStream::connect(("127.0.0.1", port)).await.expect("up");
-            // Whoever hangs up first ends it.
-            let _ = copy_bidirectional(&mut client, &mut server).await;
-        }
-    });
-    address
+/// The certificate of an authority that no server here has one of.
+fn unknown() -> String {
+    let authority = Authority::new().expect("an authority");
+    fs::read_to_string(authority.ca()).expect("PEM")
 }
 
 #[tokio::test]
@@ -102,6 +99,7 @@ async fn redis_is_reached_under_tls() {
     let plain = Redis::start().expect("a server");
     plain.cli(&make).expect("an admin");
     admin.is_not_talked_out_of_tls(plain.port()).await;
+    admin.is_let_in_without_tls(plain.port()).await;
 }
 
 #[tokio::test]
@@ -115,11 +113,13 @@ async fn postgres_is_reached_under_tls() {
     let make = format!("CREATE ROLE {ADMIN} LOGIN CREATEROLE PASSWORD '{PASSWORD}'");
     server.sql(&make).expect("an admin");
     admin.is_not_talked_out_of_tls(server.port()).await;
+    admin.is_let_in_without_tls(server.port()).await;
 
-    let authority = Redis::start_tls().expect("an authority");
-    for (from, to) in [("server.pem", "server.crt"), ("server.key", "server.key")] {
+    let authority = Authority::new().expect("an authority");
+    let (certificate, key) = (authority.certificate(), authority.key());
+    for (from, to) in [(certificate, "server.crt"), (key, "server.key")] {
         let to = server.data().join(to);
-        fs::copy(authority.folder().join(from), &to).expect("copied");
+        fs::copy(from, &to).expect("copied");
         server.give(&to).expect("its own");
     }
     for statement in ["ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()"] {
@@ -144,15 +144,16 @@ async fn mariadb_is_reached_under_tls() {
     admin(&server)
         .checks_certificates(server.port(), &server.ca())
         .await;
-    // What was tried in the clear would be in the log of a server that takes both.
     let plain = Mariadb::start().expect("a server");
     admin(&plain).is_not_talked_out_of_tls(plain.port()).await;
-    let log = plain.statements().expect("a log");
-    assert!(log.contains("Connect\troot@"), "{log}");
-    assert!(
-        !log.contains(&format!("Connect\t{}@", Mariadb::ADMIN)),
-        "{log}"
-    );
+    let was_tried = || {
+        let log = plain.statements().expect("a log");
+        assert!(log.contains("Connect\troot@"), "{log}");
+        log.contains(&format!("Connect\t{}@", Mariadb::ADMIN))
+    };
+    assert!(!was_tried());
+    admin(&plain).is_let_in_without_tls(plain.port()).await;
+    assert!(was_tried());
 }
 
 #[tokio::test]
@@ -171,4 +172,5 @@ async fn rabbitmq_is_reached_under_tls() {
         .await;
     let plain: SocketAddr = server.address().parse().expect("an address");
     admin.is_not_talked_out_of_tls(plain.port()).await;
+    admin.is_let_in_without_tls(plain.port()).await;
 }
